@@ -1,0 +1,74 @@
+"""What a mapping is, and the states it goes through.
+
+An `EventSourceMapping` is complete and valid: `runtime.config` fills in AWS's defaults and lets nothing else through.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+MAX_EVENT_BYTES: Final = 6 * 1024 * 1024
+"""The synchronous request limit: no event is larger (COM-12)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchLimits:
+    """When a batch is released: at the first of these (COM-10)."""
+
+    records: int
+    """BatchSize."""
+    window: int = 0
+    """MaximumBatchingWindowInSeconds; 0 releases what one poll returned."""
+    size: int = MAX_EVENT_BYTES
+    """Bytes of the serialised event, envelope included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventSourceMapping:
+    """One source tied to one function (COM-04)."""
+
+    name: str
+    function: str
+    """A key of `functions`."""
+    function_arn: str
+    """As invoked: unqualified, or with the qualifier that `FunctionName` gave (COM-44, API-43)."""
+    source: str
+    """A key of `pollers.SPECS`."""
+    source_arn: str
+    batch: BatchLimits
+    enabled: bool = True
+    report_item_failures: bool = False
+    """FunctionResponseTypes has ReportBatchItemFailures."""
+    maximum_concurrency: int | None = None
+    """ScalingConfig.MaximumConcurrency: most batches of this mapping at once."""
+
+    @property
+    def fifo(self) -> bool:
+        """A FIFO queue: its name says so, by AWS's rule."""
+        return self.source_arn.endswith(".fifo")
+
+    @property
+    def region(self) -> str:
+        return self.source_arn.split(":")[3]
+
+
+class MappingState(StrEnum):
+    """AWS's words (API-50) for where a mapping stands; those of the control plane's own transitions join with a control plane."""
+
+    CREATING = "Creating"
+    """Started; the source has not answered yet."""
+    ENABLED = "Enabled"
+    """The source answered the last request that had an answer."""
+    DISABLING = "Disabling"
+    """The intake is closed; work in flight goes on."""
+    DISABLED = "Disabled"
+    """Not polled: by configuration, or after the drain."""
+
+
+TRANSITIONS: Final[dict[MappingState, frozenset[MappingState]]] = {
+    MappingState.CREATING: frozenset({MappingState.ENABLED, MappingState.DISABLING}),
+    MappingState.ENABLED: frozenset({MappingState.DISABLING}),
+    MappingState.DISABLING: frozenset({MappingState.DISABLED}),
+    MappingState.DISABLED: frozenset({MappingState.CREATING}),
+}
+"""Disabled -> Creating is a restart."""
