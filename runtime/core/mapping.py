@@ -67,8 +67,8 @@ class MappingState(StrEnum):
 
 TRANSITIONS: Final[dict[MappingState, frozenset[MappingState]]] = {
     MappingState.CREATING: frozenset({MappingState.ENABLED, MappingState.DISABLING}),
-    MappingState.ENABLED: frozenset({MappingState.DISABLING}),
+    MappingState.ENABLED: frozenset({MappingState.DISABLING, MappingState.CREATING}),
     MappingState.DISABLING: frozenset({MappingState.DISABLED}),
-    MappingState.DISABLED: frozenset({MappingState.CREATING}),
+    MappingState.DISABLED: frozenset(),
 }
-"""Disabled -> Creating is a restart."""
+"""Enabled -> Creating is a restart after a crash."""

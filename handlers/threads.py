@@ -1,0 +1,157 @@
+"""Threads for plain handlers.
+
+Our own because a handler that never returns must not keep the process from ending, so they are daemons; and because a call must
+never wait for a thread, as its time limit is that of the handler. There is one thread per call that is under way; threads that
+are done wait for the next call, the last one first, and end after a while without one.
+"""
+
+import asyncio
+import contextlib
+import contextvars
+import itertools
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeVar
+
+from handlers.thread_loop import ThreadLoop
+
+T = TypeVar("T")
+
+_IDLE_SECONDS: Final = 30.0
+
+
+class WorkRaised(Exception):
+    """What ran in the thread raised; `__cause__` is what."""
+
+
+class Call(Generic[T]):
+    """One call on its way through a thread. Made by `HandlerThreads.start`, awaited on the loop that was running then."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
+        self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
+        self._answer: asyncio.Future[T | None] = self._loop.create_future()
+        self._over = False
+        self._returned: asyncio.Event | None = None
+
+    async def wait(self, seconds: float) -> T | None:
+        """What the work returned, or None when it has not returned after `seconds`; its answer is then thrown away.
+
+        Raises WorkRaised. On cancellation the thread goes on too.
+        """
+        timer = self._loop.call_later(seconds, self._give_up)
+        try:
+            return await self._answer
+        finally:
+            timer.cancel()
+
+    async def wait_returned(self) -> None:
+        """Wait until the work has really returned."""
+        if not self._over:
+            if self._returned is None:
+                self._returned = asyncio.Event()
+            await self._returned.wait()
+
+    def run(self, prepare: Callable[[], None]) -> Callable[[], None]:
+        """In the thread: do the work. Returns what tells the loop."""
+        value: Any = None
+        cause: BaseException | None = None
+        try:
+            prepare()
+            value = self._context.run(self._work)
+        except BaseException as error:  # noqa: BLE001 - SystemExit too: it would end the thread, and the call with it
+            cause = error
+
+        def tell() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._finish, value, cause)
+
+        return tell
+
+    def _finish(self, value: T, cause: BaseException | None) -> None:
+        self._over = True
+        if self._returned is not None:
+            self._returned.set()
+        if self._answer.done():
+            return
+        if cause is None:
+            self._answer.set_result(value)
+        else:
+            failed = WorkRaised()
+            failed.__cause__ = cause
+            self._answer.set_exception(failed)
+
+    def _give_up(self) -> None:
+        if not self._answer.done():
+            self._answer.set_result(None)
+
+
+_Mailbox = queue.SimpleQueue[Call[Any] | None]
+
+
+class HandlerThreads:
+    """Daemon threads that grow on demand. `start` is for event loops, any number of them."""
+
+    def __init__(self, *, idle_seconds: float = _IDLE_SECONDS) -> None:
+        self._idle_seconds = idle_seconds
+        self._lock = threading.Lock()  # a thread that leaves and a call that is given to it must agree on who was first
+        self._idle: list[_Mailbox] = []
+        self._closed = False
+        self._numbers = itertools.count(1)
+
+    def start(self, work: Callable[[], T]) -> Call[T]:
+        """Begin `work` in a thread, with a copy of the context variables. Raises RuntimeError when there can be no thread."""
+        call = Call(work)
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the handler threads are closed")
+            mailbox = self._idle.pop() if self._idle else None
+        if mailbox is None:
+            mailbox = queue.SimpleQueue()
+            threading.Thread(target=self._serve, args=(mailbox,), name=f"handler-{next(self._numbers)}", daemon=True).start()
+        mailbox.put(call)
+        return call
+
+    def close(self) -> None:
+        """Let every thread end as soon as its handler has returned; waits for none. No call can be started any more."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for mailbox in idle:
+            mailbox.put(None)
+
+    def _serve(self, mailbox: _Mailbox) -> None:
+        loop = ThreadLoop()
+        try:
+            while (call := self._next(mailbox)) is not None:
+                tell = call.run(loop.provide)
+                staying = self._rest(mailbox)  # before the answer: whoever has it may call again, and finds this thread
+                tell()
+                del call, tell  # they hold the event and the answer
+                if not staying:
+                    return
+        finally:
+            loop.close()
+
+    def _next(self, mailbox: _Mailbox) -> Call[Any] | None:
+        while True:
+            try:
+                return mailbox.get(timeout=self._idle_seconds)
+            except queue.Empty:
+                with self._lock:
+                    if mailbox in self._idle:
+                        self._idle.remove(mailbox)
+                        return None
+                # else a call is on its way
+
+    def _rest(self, mailbox: _Mailbox) -> bool:
+        with self._lock:
+            if not self._closed:
+                self._idle.append(mailbox)
+            return not self._closed
+
+
+SHARED: Final = HandlerThreads()
+"""The threads of this process; none exists before the first call."""

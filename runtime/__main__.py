@@ -1,0 +1,5 @@
+"""`python -m runtime` is `esm`."""
+
+from runtime.cli import main
+
+main()

@@ -1,0 +1,117 @@
+"""Puts the worker together: the only place that makes clients, files and sockets."""
+
+import random
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import anyio
+from anyio.abc import TaskStatus
+
+from handlers.invoker import Invoker
+from pollers import SPECS
+from pollers.aws.clients import AwsClients
+from pollers.sqs import SqsQueue
+from runtime.config import Config
+from runtime.core.mapping import EventSourceMapping, MappingState
+from runtime.drain import Drain
+from runtime.http import WorkerPages, serve_pages
+from runtime.queue_mapping import DEFAULT_CONCURRENCY, QueueParts, run_queue_mapping
+from runtime.slots import Slots
+from runtime.status import MappingStatus
+from runtime.supervisor import Supervised, supervise
+from runtime.telemetry import MappingTelemetry, Telemetry
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A worker that has started."""
+
+    statuses: tuple[MappingStatus, ...]
+    port: int
+    """Of the metrics and health pages."""
+
+
+class Worker:
+    """All mappings of one configuration. `functions` has an invoker for each function that a mapping names."""
+
+    def __init__(self, config: Config, functions: Mapping[str, Invoker], *, telemetry: Telemetry, drain: Drain) -> None:
+        self._config = config
+        self._functions = functions
+        self._telemetry = telemetry
+        self._drain = drain
+        self._limiters = {
+            name: anyio.CapacityLimiter(spec.reserved_concurrency)
+            for name, spec in config.functions.items()
+            if spec.reserved_concurrency
+        }
+        self._jitter = random.Random().random  # noqa: S311  # spreads requests; nothing secret
+        self._statuses = tuple(self._status(mapping) for mapping in config.mappings)
+
+    async def run(self, *, task_status: TaskStatus[Running] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Run until the drain has ended. Raises HttpError if the port cannot be had."""
+        worker = self._config.worker
+        pages = WorkerPages(self._telemetry, self._statuses, self._drain)
+        async with serve_pages(pages, worker.http_host, worker.http_port) as port, AwsClients() as clients:
+            active = [self._supervised(status, clients) for status in self._statuses if _polls(status)]
+            self._telemetry.worker_started(worker=worker.id, mappings=len(active), functions=len(self._functions), http=port)
+            task_status.started(Running(statuses=self._statuses, port=port))
+            await supervise(active, self._drain, grace=worker.grace, jitter=self._jitter)
+        report = self._drain.report
+        self._telemetry.worker_stopped(finished=report.finished, released=report.released, abandoned=report.abandoned)
+
+    def _status(self, mapping: EventSourceMapping) -> MappingStatus:
+        status = MappingStatus(mapping=mapping, state=MappingState.CREATING if mapping.enabled else MappingState.DISABLED)
+        if self._config.functions[mapping.function].reserved_concurrency == 0:
+            status.paused = f"function {mapping.function} has ReservedConcurrentExecutions 0"
+        return status
+
+    def _supervised(self, status: MappingStatus, clients: AwsClients) -> Supervised:
+        mapping = status.mapping
+        telemetry = self._telemetry.of_mapping(mapping.name, mapping.source)
+        return Supervised(status=status, telemetry=telemetry, run=partial(self._run_mapping, status, telemetry, clients))
+
+    async def _run_mapping(self, status: MappingStatus, telemetry: MappingTelemetry, clients: AwsClients) -> None:
+        mapping = status.mapping
+        parts = QueueParts(
+            mapping=mapping,
+            function=self._config.functions[mapping.function],
+            spec=SPECS[mapping.source],
+            source=SqsQueue(clients, mapping.source_arn, windowed=mapping.batch.window > 0, observe=telemetry.request_made),
+            invoker=self._functions[mapping.function],
+            slots=Slots(mapping.maximum_concurrency or DEFAULT_CONCURRENCY, self._limiters.get(mapping.function)),
+            drain=self._drain,
+            status=status,
+            telemetry=telemetry,
+            clock=time.time,
+            jitter=self._jitter,
+        )
+        await run_queue_mapping(parts)
+
+
+def _polls(status: MappingStatus) -> bool:
+    return status.mapping.enabled and status.paused is None
+
+
+async def watch_signals(drain: Drain, telemetry: Telemetry, grace: float) -> None:
+    """The first SIGTERM or SIGINT begins the drain, the second cuts it short. Ends when cancelled."""
+    with anyio.open_signal_receiver(*_SIGNALS) as signals:
+        async for number in signals:
+            if drain.begun:
+                telemetry.drain_cut(reason=f"second signal: {signal.Signals(number).name}")
+                drain.cut()
+            else:
+                telemetry.drain_began(signal=signal.Signals(number).name, grace=grace)
+                drain.begin()
+
+
+async def wait_for_signal() -> None:
+    """Wait for SIGTERM or SIGINT."""
+    with anyio.open_signal_receiver(*_SIGNALS) as signals:
+        async for _ in signals:
+            return

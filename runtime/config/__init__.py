@@ -1,0 +1,97 @@
+"""`esm.yaml`: from a file to a `Config` that is complete and valid, or to everything that is wrong with it.
+
+    document   file -> YAML nodes             schema     the keys, their types and limits
+    nodes      blocks, lists, merge keys      functions  mappings  worker     rules between keys
+    scalars, reading   nodes against the schema
+
+Which rules of AWS hold is in `spec/sqs.md` section 1 and `spec/control-api.md` sections 2 and 3. What AWS accepts but this
+program does not do yet is refused, never ignored.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from msgspec import inspect
+
+from handlers.invoker import FunctionSpec
+from runtime.config import schema
+from runtime.config.document import read_document
+from runtime.config.functions import read_functions
+from runtime.config.mappings import read_mappings
+from runtime.config.nodes import Entry, Report, read_entries
+from runtime.config.problems import ConfigError, Problem, in_order, shown, suggestion
+from runtime.config.worker import MemoryState, SqliteState, WorkerConfig, new_worker_id, read_worker
+from runtime.core.mapping import EventSourceMapping
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "MemoryState",
+    "Problem",
+    "SqliteState",
+    "WorkerConfig",
+    "load_config",
+    "new_worker_id",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """A file that was found to be right, defaults filled in."""
+
+    functions: dict[str, FunctionSpec]
+    environment: dict[str, str]
+    """`Environment.Variables` of all functions: to be set before a handler is imported."""
+    mappings: tuple[EventSourceMapping, ...]
+    """In the order of the file; never empty."""
+    worker: WorkerConfig
+    warnings: tuple[Problem, ...]
+    """What has no effect, by line. The file is right all the same."""
+
+
+def load_config(path: Path, environ: Mapping[str, str], *, new_id: Callable[[], str] = new_worker_id) -> Config:
+    """Read and check the whole file. `environ` is what `${NAME}` looks into; `new_id` names a worker that has no `id`.
+
+    Raises `ConfigError`, with all problems, and nothing else.
+    """
+    root, problems = read_document(path)
+    if root is None:
+        raise ConfigError(problems)
+    report = Report(file=str(path), environ=environ, problems=problems)
+    sections = _sections(report, root)
+    folder = Path(os.path.abspath(path)).parent  # noqa: PTH100  # Path.resolve would follow a link away from the file's folder
+    functions = read_functions(report, sections["functions"], folder) if "functions" in sections else None
+    mappings = read_mappings(report, sections["mappings"], functions) if "mappings" in sections else ()
+    worker = read_worker(report, sections.get("worker"), new_id)
+    if report.problems or functions is None:  # without functions there is a problem
+        raise ConfigError(in_order(report.problems))
+    return Config(
+        functions=functions.specs,
+        environment=functions.environment,
+        mappings=mappings,
+        worker=worker,
+        warnings=in_order(report.warnings),
+    )
+
+
+def _sections(report: Report, root: yaml.Node) -> dict[str, Entry]:
+    """The parts of the file that are there, known ones only."""
+    info = inspect.type_info(schema.File)
+    if not isinstance(info, inspect.StructType):
+        raise TypeError("schema.File is a block of keys")
+    top = Entry(node=root, line=1)
+    entries = read_entries(report, top, "the file")
+    if entries is None:
+        return {}
+    known = {item.encode_name: item.required for item in info.fields}
+    for key, entry in entries.items():
+        if key not in known:
+            advice = suggestion(key, list(known)) or f" the keys here are {', '.join(known)}"
+            report.problem(entry.line, f"unknown key {shown(key)}:{advice}")
+    for key, required in known.items():
+        if required and key not in entries:
+            report.problem(1, f"{key} is missing: add it")
+    return {key: entry for key, entry in entries.items() if key in known}

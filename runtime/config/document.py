@@ -1,0 +1,103 @@
+"""From a file to YAML nodes, which know their lines. What YAML itself refuses becomes a `Problem` here.
+
+PyYAML composes but does not construct: it would read `on` as true, `012` as ten and `12:30` as 750 (YAML 1.1). Scalars keep
+their text, and `scalars` gives it the meaning that the key asks for.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from runtime.config.problems import Problem, shown
+
+PLAIN: Final = "plain"
+"""The tag of a scalar without quotes and without a tag of its own."""
+QUOTED: Final = "quoted"
+
+
+class _Composer(yaml.SafeLoader):
+    """Marks how a scalar was written instead of guessing its type. Tags that the file gives stay."""
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
+        if kind is yaml.ScalarNode:
+            return PLAIN if implicit[0] else QUOTED
+        return str(super().resolve(kind, value, implicit))  # type: ignore[no-untyped-call]  # the stubs leave it untyped
+
+
+def read_document(path: Path) -> tuple[yaml.Node | None, list[Problem]]:
+    """The one document of the file, or None with the problem that says why there is none. Raises nothing."""
+    try:
+        content = path.read_bytes()
+    except (OSError, ValueError) as fault:  # ValueError: a NUL in the path
+        return None, [Problem(file=str(path), line=1, message=_unreadable(path, fault))]
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as fault:
+        line = content.count(b"\n", 0, fault.start) + 1
+        return None, [Problem(file=str(path), line=line, message="the file is not UTF-8 text: save it as UTF-8")]
+    return _compose(text, str(path))
+
+
+def _unreadable(path: Path, fault: OSError | ValueError) -> str:
+    match fault:
+        case FileNotFoundError():
+            return "there is no such file: create it, or name another with -c"
+        case IsADirectoryError():
+            return f"this is a folder, not a file: name the file in it, as in {path / 'esm.yaml'}"
+        case OSError():
+            return f"the file cannot be read: {fault.strerror or fault}"
+        case _:
+            return f"the file cannot be read: {fault}"
+
+
+def _compose(text: str, file: str) -> tuple[yaml.Node | None, list[Problem]]:
+    try:
+        return _single_document(text, file)
+    except yaml.MarkedYAMLError as fault:
+        problem = _syntax_problem(fault, text, file)
+    except yaml.reader.ReaderError as fault:
+        line = text.count("\n", 0, fault.position) + 1
+        message = f"the character {chr(fault.character)!a} is not allowed in YAML: remove it"
+        problem = Problem(file=file, line=line, message=message)
+    except RecursionError:
+        problem = Problem(file=file, line=1, message="the file is nested too deeply to be read")
+    except (ValueError, OverflowError) as fault:
+        # The scanner lets the errors of chr() and int() out, for an escape like "\UFFFFFFFF" or a long version in %YAML.
+        problem = Problem(file=file, line=1, message=f"the file holds an escape or a number that YAML cannot read: {fault}")
+    return None, [problem]
+
+
+def _single_document(text: str, file: str) -> tuple[yaml.Node | None, list[Problem]]:
+    composer = _Composer(text)
+    root = composer.get_node() if composer.check_node() else None
+    if root is None or (isinstance(root, yaml.ScalarNode) and root.tag == PLAIN and root.value == ""):
+        return None, [Problem(file=file, line=1, message="the file is empty: it needs `functions` and `mappings`")]
+    if not composer.check_node():
+        return root, []
+    second = composer.get_node()
+    line = _line_of(second) if second else 1
+    message = "a second document starts here: a file holds one configuration, so put it into a file of its own"
+    return root, [Problem(file=file, line=line, message=message)]
+
+
+def _line_of(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
+
+
+def _syntax_problem(fault: yaml.MarkedYAMLError, text: str, file: str) -> Problem:
+    mark = fault.problem_mark or fault.context_mark
+    lines = text.splitlines()
+    number = min(mark.line + 1 if mark else 1, max(len(lines), 1))
+    line = lines[number - 1] if lines else ""
+    indent = line[: len(line) - len(line.lstrip())]
+    if "\t" in indent or "'\\t'" in (fault.problem or ""):
+        message = "a tab stands where YAML allows only blanks: indent with blanks"
+    else:
+        said = ", ".join(part for part in (fault.context, fault.problem) if part)
+        message = f"this is not YAML: {shown(said)}"
+        if "${" in line:
+            message += " (inside { } and [ ] a ${NAME} needs quotes, or the block needs lines of its own)"
+        elif line.lstrip().startswith("http:"):
+            message += ' (an IPv6 address needs quotes: "[::1]:9090")'
+    return Problem(file=file, line=number, message=message)

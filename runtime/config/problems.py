@@ -1,0 +1,56 @@
+"""What is wrong with a configuration file, in the words that its author reads."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Final
+
+_SHOWN: Final = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that is wrong (or, among the warnings, without effect), and what to do about it."""
+
+    file: str
+    """The file's name as the user gave it."""
+    line: int
+    """Counted from 1."""
+    message: str
+    where: str = ""
+    """The part of the file (`mapping orders`); empty for the file as a whole."""
+
+    def __str__(self) -> str:
+        """One printable line, whatever the file holds: names in it may have line breaks and terminal escapes."""
+        place = f"{self.file}:{self.line}"
+        return _printable(f"{self.where} ({place}): {self.message}" if self.where else f"{place}: {self.message}")
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. `problems` holds everything that is wrong with it, by line; never empty."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def in_order(problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    """By line, then as found; what was found twice (through an alias, say) is there once."""
+    return tuple(sorted(dict.fromkeys(problems), key=lambda problem: problem.line))
+
+
+def _printable(text: str) -> str:
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+
+
+def shown(text: str) -> str:
+    """A value of the file on one line, cut when it is long."""
+    clean = _printable(text)
+    return clean if len(clean) <= _SHOWN else f"{clean[:_SHOWN]}..."
+
+
+def suggestion(word: str, known: Sequence[str]) -> str:
+    """`did you mean X?` with a blank before it, or nothing. Case does not count: `batchSize` is close to `BatchSize`."""
+    folded = {name.casefold(): name for name in known}
+    near = get_close_matches(word.casefold(), folded, n=1)
+    return f" did you mean {folded[near[0]]}?" if near else ""

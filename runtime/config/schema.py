@@ -1,0 +1,293 @@
+"""The keys of `esm.yaml`, their types and their limits: the one place that says what is accepted.
+
+`reading` checks a file against these types, `esm schema` prints a JSON Schema of them. Keys in PascalCase are AWS's own
+(CloudFormation `AWS::Lambda::EventSourceMapping`, SAM `AWS::Serverless::Function`), keys in lower case are ours. Rules that
+tie several keys together are in `functions`, `mappings` and `worker`. `extra={"must": ...}` says in words what a pattern
+asks for.
+"""
+
+from typing import Annotated, Final, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+Text = str | int | float | bool
+"""Text where CloudFormation also takes a bare number or boolean; it is read as the text that stands there."""
+
+# --- functions ---------------------------------------------------------------------------------------------------------
+
+
+class Environment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="pascal"):
+    """What is added to the environment of the worker before handlers are imported."""
+
+    variables: Annotated[
+        dict[
+            Annotated[
+                str,
+                Meta(
+                    pattern="^[a-zA-Z][a-zA-Z0-9_]+$",
+                    extra={"must": "start with a letter, go on with letters, digits and _, and have two of them at least"},
+                ),
+            ],
+            Text,
+        ],
+        Meta(description="Environment variables by name; at most 4 KB for one function, as compact JSON."),
+    ] = field(default_factory=dict)
+
+
+class Function(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="pascal"):
+    """A handler and what it may use."""
+
+    handler: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=128,
+            pattern=r"^([^\s:]+\.py:[^\W\d]\w*|[^\s:./]+([./][^\s:./]+)*\.[^\W\d]\w*)$",
+            description="module.attribute, as in Lambda, or path/to/file.py:attribute.",
+            examples=["shop.orders.handler", "path/to/file.py:handler"],
+            extra={"must": "have the shape module.attribute or path/to/file.py:attribute"},
+        ),
+    ]
+    code_uri: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="Folder where modules are looked up, relative to this file; default: the folder of this file.",
+            examples=["./src"],
+        ),
+    ] = "."
+    timeout: Annotated[int, Meta(ge=1, le=900, description="Seconds that an invocation may take (COM-50).")] = 3
+    memory_size: Annotated[int, Meta(ge=128, le=10240, description="MiB; only reported to the handler's context (COM-50).")] = 128
+    reserved_concurrent_executions: (
+        Annotated[
+            int,
+            Meta(ge=0, description="Most invocations at once in this worker, over all mappings; beyond it: throttled."),
+        ]
+        | UnsetType
+    ) = UNSET
+    environment: Environment = field(default_factory=Environment)
+
+
+FunctionKey = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=64,
+        pattern="^[A-Za-z0-9_-]+$",
+        description="A FunctionName.",
+        extra={"must": "consist of letters, digits, - and _"},
+    ),
+]
+
+_PASTED: Final = (
+    "Architectures AssumeRolePolicyDocument AutoPublishAlias AutoPublishAliasAllProperties AutoPublishCodeSha256 "
+    "CapacityProviderConfig CodeSha256 CodeSigningConfigArn DeadLetterConfig DeadLetterQueue DeploymentPreference Description "
+    "DurableConfig EphemeralStorage EventInvokeConfig Events FileSystemConfigs FunctionScalingConfig FunctionUrlConfig "
+    "ImageConfig KmsKeyArn KMSKeyArn Layers LoggingConfig PackageType PermissionsBoundary Policies PropagateTags "
+    "ProvisionedConcurrencyConfig PublishToLatestPublished RecursiveLoop Role RolePath Runtime RuntimeManagementConfig SnapStart "
+    "Tags TenancyConfig Tracing TracingConfig VersionDeletionPolicy VersionDescription VpcConfig"
+)
+_RESOURCE: Final = "Condition DeletionPolicy DependsOn Metadata UpdateReplacePolicy"
+FUNCTION_STRANGERS: Final[dict[str, str]] = {
+    **dict.fromkeys([*_PASTED.split(), *_RESOURCE.split()], "has no meaning here and can be removed"),
+    "Code": "is not read here: unpack the code into a folder and name that folder in CodeUri",
+    "CodeUrl": "is not a key of a function: did you mean CodeUri?",
+    "ImageUri": "is not supported: handlers run from a folder, named in CodeUri",
+    "InlineCode": "is not supported: put the code into a file and name it in Handler",
+    "FunctionName": "has no meaning here and can be removed: the function's name is the key of its block",
+    "Type": "has no meaning here and can be removed: this block holds what stands below Properties in a template",
+    "Properties": "has no meaning here: move the keys below it up by one level",
+}
+"""Keys of SAM and CloudFormation functions (and of a resource around them), which people paste along; what to say of each."""
+
+_RESERVED: Final = (
+    "_HANDLER _X_AMZN_TRACE_ID AWS_ACCESS_KEY AWS_ACCESS_KEY_ID AWS_DEFAULT_REGION AWS_EXECUTION_ENV "
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE AWS_LAMBDA_FUNCTION_NAME AWS_LAMBDA_FUNCTION_VERSION "
+    "AWS_LAMBDA_INITIALIZATION_TYPE AWS_LAMBDA_LOG_GROUP_NAME AWS_LAMBDA_LOG_STREAM_NAME AWS_LAMBDA_MAX_CONCURRENCY "
+    "AWS_LAMBDA_METADATA_API AWS_LAMBDA_METADATA_TOKEN AWS_LAMBDA_RUNTIME_API AWS_REGION AWS_SECRET_ACCESS_KEY "
+    "AWS_SESSION_TOKEN LAMBDA_RUNTIME_DIR LAMBDA_TASK_ROOT"
+)
+RESERVED_VARIABLES: Final = frozenset(_RESERVED.split())
+"""Set by Lambda itself and refused in a function's configuration (DG:configuration-envvars)."""
+
+MAX_ENVIRONMENT_BYTES: Final = 4096
+"""COM-50; Lambda measures the variables as one compact JSON object."""
+
+# --- mappings ----------------------------------------------------------------------------------------------------------
+
+
+class Filter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="pascal"):
+    """One filter (FLT-01)."""
+
+    pattern: Annotated[str, Meta(max_length=4096, description="A pattern, as JSON text.")] = ""
+
+
+class FilterCriteria(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="pascal"):
+    """Which records the function gets. Not supported yet: only an empty block is accepted."""
+
+    filters: Annotated[list[Filter], Meta(max_length=10)] = field(default_factory=list)
+
+
+class ScalingConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="pascal"):
+    """How far the mapping scales (API-25)."""
+
+    maximum_concurrency: (
+        Annotated[int, Meta(ge=2, le=1000, description="Most batches of this mapping at once (SQS-12).")] | UnsetType
+    ) = UNSET
+
+
+class ProvisionedPollerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="pascal"):
+    """Provisioned mode (SQS-13). Not supported yet: only an empty block, which means off, is accepted."""
+
+    minimum_pollers: Annotated[int, Meta(ge=2, le=200)] | UnsetType = UNSET
+    # The sources of SQS-13 name 2 000 and 10 000; the newer one counts, for nothing that AWS takes is to be called wrong.
+    maximum_pollers: Annotated[int, Meta(ge=2, le=10_000)] | UnsetType = UNSET
+
+
+class MetricsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="pascal"):
+    """Accepted without effect: metrics are always on."""
+
+    metrics: Annotated[list[Literal["EventCount", "ErrorCount", "KafkaMetrics"]], Meta(max_length=3)] = field(
+        default_factory=list
+    )
+
+
+class Tag(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="pascal"):
+    """A tag as CloudFormation writes it."""
+
+    key: Text
+    value: Text = ""
+
+
+class Mapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="pascal"):
+    """One source tied to one function: AWS's event source mapping (SQS-01)."""
+
+    name: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=128,
+            pattern="^[A-Za-z0-9_.-]+$",
+            description="What logs and metrics call it; default: made from the source's name and the function's.",
+            extra={"must": "consist of letters, digits, ., - and _"},
+        ),
+    ] = field(name="name", default="")
+    function_name: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=256,
+            description="A key of `functions`, or the full or partial ARN of one, with an optional :qualifier (API-10).",
+            examples=["orders"],
+        ),
+    ]
+    event_source_arn: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="The ARN of an SQS queue (API-11).",
+            examples=["arn:aws:sqs:eu-west-1:123456789012:orders"],
+        ),
+    ]
+    enabled: Annotated[bool, Meta(description="false keeps the mapping without running it (API-12).")] = True
+    batch_size: (
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                le=10_000,
+                description="Most records in one invocation, default 10. FIFO: at most 10. "
+                "Above 10 only with a batching window (SQS-02, SQS-03).",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    maximum_batching_window_in_seconds: Annotated[
+        int, Meta(ge=0, le=300, description="How long a batch may be gathered; not for FIFO (API-14, SQS-04).")
+    ] = 0
+    function_response_types: Annotated[
+        list[Literal["ReportBatchItemFailures"]],
+        Meta(max_length=1, description="Lets the function name the records that failed (API-23)."),
+    ] = field(default_factory=list)
+    scaling_config: ScalingConfig = field(default_factory=ScalingConfig)
+    filter_criteria: FilterCriteria = field(default_factory=FilterCriteria)
+    provisioned_poller_config: ProvisionedPollerConfig = field(default_factory=ProvisionedPollerConfig)
+    metrics_config: MetricsConfig = field(default_factory=MetricsConfig)
+    kms_key_arn: Annotated[str, Meta(description="Not supported yet: only an empty text is accepted.")] = field(
+        name="KMSKeyArn", default=""
+    )
+    kms_key_arn_of_cloudformation: Annotated[str, Meta(description="CloudFormation's spelling of KMSKeyArn.")] = field(
+        name="KmsKeyArn", default=""
+    )
+    tags: Annotated[dict[str, Text] | list[Tag], Meta(description="Accepted without effect.")] = field(default_factory=dict)
+
+
+_OTHERS: Final = (
+    "AmazonManagedKafkaEventSourceConfig BisectBatchOnFunctionError DestinationConfig DocumentDBEventSourceConfig LoggingConfig "
+    "MaximumRecordAgeInSeconds MaximumRetryAttempts ParallelizationFactor Queues SelfManagedEventSource "
+    "SelfManagedKafkaEventSourceConfig SourceAccessConfigurations StartingPosition StartingPositionTimestamp Topics "
+    "TumblingWindowInSeconds"
+)
+OTHER_SOURCES: Final = frozenset(_OTHERS.split())
+"""Parameters of mappings that SQS does not take (API-15..API-29)."""
+
+MAPPING_STRANGERS: Final[dict[str, str]] = {
+    **dict.fromkeys(_RESOURCE.split(), "has no meaning here and can be removed"),
+    "Queue": "is SAM's key for a queue: give its ARN as EventSourceArn",
+    "Stream": "is SAM's key for a stream: give its ARN as EventSourceArn",
+    "Type": "has no meaning here and can be removed: this block holds what stands below Properties in a template",
+    "Properties": "has no meaning here: move the keys below it up by one level",
+}  # fmt: skip
+
+# --- worker ------------------------------------------------------------------------------------------------------------
+
+
+class Log(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the worker logs."""
+
+    format: Annotated[
+        Literal["auto", "console", "json"],
+        Meta(description="auto: colours on a terminal, JSON lines elsewhere."),
+    ] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Worker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """This process."""
+
+    id: Annotated[
+        str,
+        Meta(
+            max_length=128,
+            pattern=r"^[!-~]*$",
+            description="Name of this worker; default, also for an empty text: host name and a random suffix.",
+            extra={"must": "consist of visible ASCII characters, without blanks"},
+        ),
+    ] = ""
+    state: Annotated[
+        str,
+        Meta(
+            description="Checkpoints and leases: memory:// or sqlite:///PATH. "
+            "A PATH that starts with ./ or ../ is relative to where the worker runs.",
+            examples=["memory://", "sqlite:///var/lib/esm/state.db"],
+        ),
+    ] = "sqlite:///./.esm/state.db"
+    http: Annotated[
+        str,
+        Meta(
+            pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$",
+            description="Metrics and health, HOST:PORT.",
+            examples=["127.0.0.1:9090", "[::1]:9090"],
+            extra={"must": "be HOST:PORT"},
+        ),
+    ] = "127.0.0.1:9090"
+    grace: Annotated[int, Meta(ge=0, le=3600, description="Seconds to drain.")] = 25
+    log: Log = field(default_factory=Log)
+
+
+class File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`esm.yaml`."""
+
+    functions: Annotated[dict[FunctionKey, Function], Meta(min_length=1, description="The functions by name.")]
+    mappings: Annotated[list[Mapping], Meta(min_length=1, description="What runs them.")]
+    worker: Worker = field(default_factory=Worker)

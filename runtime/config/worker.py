@@ -1,0 +1,108 @@
+"""`worker`: the process itself."""
+
+import secrets
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv6Address
+from pathlib import Path
+from typing import Final, Literal
+
+from runtime.config import schema
+from runtime.config.nodes import Entry, Report
+from runtime.config.problems import shown
+from runtime.config.reading import Block, read_block
+
+_HIGHEST_PORT: Final = 65_535
+_WHERE: Final = "worker"
+_SQLITE: Final = "sqlite:///"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryState:
+    """Checkpoints and leases end with the process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqliteState:
+    """Checkpoints and leases in a file."""
+
+    path: Path
+    """Absolute, or relative to the working directory of the worker."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerConfig:
+    """What `worker` says, with defaults filled in."""
+
+    id: str
+    state: MemoryState | SqliteState
+    http_host: str
+    """Without brackets."""
+    http_port: int
+    """0 lets the system choose."""
+    grace: int
+    """Seconds to drain."""
+    log_format: Literal["auto", "console", "json"]
+    log_level: Literal["debug", "info", "warning", "error"]
+
+
+def new_worker_id() -> str:
+    """Host name and a random suffix: no two workers share it, also not two on one machine."""
+    return f"{socket.gethostname()}-{secrets.token_hex(4)}"
+
+
+def read_worker(report: Report, entry: Entry | None, new_id: Callable[[], str]) -> WorkerConfig:
+    """Read the block, or give the defaults when there is none. Means something only when nothing was reported."""
+    part = report.part()
+    if entry is None:
+        block: Block[schema.Worker] = Block(value=schema.Worker(), line=1, lines={}, bad=frozenset())
+    else:
+        block = read_block(part, entry, schema.Worker, name=_WHERE)
+    worker = block.value
+    host, port = _address(part, block)
+    config = WorkerConfig(
+        id=worker.id or new_id(),
+        state=_state(part, block),
+        http_host=host,
+        http_port=port,
+        grace=worker.grace,
+        log_format=worker.log.format,
+        log_level=worker.log.level,
+    )
+    report.take(part, _WHERE)
+    return config
+
+
+def _state(part: Report, block: Block[schema.Worker]) -> MemoryState | SqliteState:
+    """`sqlite:///PATH`: the path begins at the root, as in every URL, unless it begins with `./` or `../`."""
+    text = block.value.state
+    if text == "memory://":
+        return MemoryState()
+    path = text.removeprefix(_SQLITE)
+    if text.startswith(_SQLITE) and path.strip("/") and not path.endswith("/"):
+        return SqliteState(path=Path(path if path.startswith(("./", "../")) else f"/{path.lstrip('/')}"))
+    if text.startswith("dynamodb://"):
+        message = "state in DynamoDB is not supported yet: use sqlite:///PATH or memory://"
+    else:
+        message = f"state is {shown(text)!r}, but it must be memory:// or sqlite:///PATH, as in sqlite:///var/lib/esm/state.db"
+    part.problem(block.line_of("state"), message)
+    return MemoryState()
+
+
+def _address(part: Report, block: Block[schema.Worker]) -> tuple[str, int]:
+    host, _, port = block.value.http.rpartition(":")  # the schema has seen to the shape
+    bare = host.strip("[]")
+    if int(port) > _HIGHEST_PORT:
+        part.problem(block.line_of("http"), f"http has the port {port}, but {_HIGHEST_PORT} is the highest: take a lower one")
+    if host != bare and not _is_ipv6(bare):
+        part.problem(block.line_of("http"), f"http has {host} for a host, but brackets are for IPv6 addresses, as in [::1]:9090")
+    return bare, int(port)
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except AddressValueError:
+        return False
+    return True

@@ -1,0 +1,96 @@
+"""How records become batches.
+
+The law: what goes in comes out once, in order; no batch is over the count or the bytes (a record that alone is over the bytes
+travels alone), and none waits past its window.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+from pollers.record import Record
+from runtime.core.mapping import BatchLimits
+
+ENVELOPE_BYTES: Final = len('{"Records":[]}')
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one invocation receives, and how often it was tried before."""
+
+    records: tuple[Record, ...]
+    retries: int = 0
+    """Invocations that ended in a function error before this one (streams)."""
+    throttles: int = 0
+    """Times in a row that the function was not invoked."""
+    received: float = 0.0
+    """When the first of the records was received, in monotonic seconds."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the event as compact JSON."""
+        return ENVELOPE_BYTES + sum(record.size for record in self.records) + len(self.records) - 1
+
+
+class BatchWindow:
+    """Collects records until a batch is due. `now` is monotonic seconds, the same clock in every call."""
+
+    __slots__ = ("_added", "_bytes", "_limits", "_records")
+
+    def __init__(self, limits: BatchLimits) -> None:
+        self._limits = limits
+        self._records: deque[Record] = deque()
+        self._added: deque[float] = deque()
+        self._bytes = ENVELOPE_BYTES - 1  # each record brings a comma; the first needs none
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @property
+    def missing(self) -> int:
+        """How many more records the batch may take; 0 once it is full."""
+        return 0 if self._bytes >= self._limits.size else max(0, self._limits.records - len(self._records))
+
+    @property
+    def room(self) -> int:
+        """How many more bytes the batch may take."""
+        return max(0, self._limits.size - self._bytes)
+
+    def add(self, record: Record, now: float) -> None:
+        self._records.append(record)
+        self._added.append(now)
+        self._bytes += record.size + 1
+
+    def remaining(self, now: float) -> float | None:
+        """Seconds until the window ends, 0 when the batch is due, None when there is nothing to wait for."""
+        if not self._records:
+            return None
+        if not self.missing:
+            return 0
+        return max(0.0, self._added[0] + self._limits.window - now)
+
+    def take(self) -> Batch:
+        """The oldest records that make one batch; what does not fit stays for the next. Empty when there are none."""
+        taken: list[Record] = []
+        received = self._added[0] if self._added else 0.0
+        size = ENVELOPE_BYTES - 1
+        while self._records and len(taken) < self._limits.records:
+            size += self._records[0].size + 1
+            if taken and size > self._limits.size:
+                break
+            taken.append(self._records.popleft())
+            self._added.popleft()
+        self._bytes -= sum(record.size + 1 for record in taken)
+        return Batch(tuple(taken), received=received)
+
+    def held(self) -> tuple[Record, ...]:
+        """What is held, in order."""
+        return tuple(self._records)
+
+    def drop(self) -> tuple[Record, ...]:
+        """Everything that is held, in order; the window is empty afterwards."""
+        held = tuple(self._records)
+        self._records.clear()
+        self._added.clear()
+        self._bytes = ENVELOPE_BYTES - 1
+        return held

@@ -1,0 +1,130 @@
+"""One batch of a queue, from the first invocation until nothing of it is pending: invoke, decide, settle."""
+
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import anyio
+
+from handlers.invoker import FunctionError, Invoker, NotInvoked, Outcome, Succeeded
+from pollers.record import Record
+from pollers.source import QueueSource, QueueSpec
+from runtime.core.backoff import backoff
+from runtime.core.batching import Batch
+from runtime.core.decisions import Decision, decide_queue
+from runtime.core.mapping import EventSourceMapping
+from runtime.drain import Drain
+from runtime.telemetry import MappingTelemetry
+from runtime.visibility import Held, VisibilityKeeper
+
+_THROTTLE_BASE: Final = 0.5
+_THROTTLE_CAP: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """How a delivery ended."""
+
+    settled: tuple[Record, ...] = ()
+    returned: tuple[Record, ...] = ()
+    """Left to the queue: they come back after the visibility timeout."""
+    released: tuple[Record, ...] = ()
+    """Never invoked and given back, because the drain began."""
+    failed: bool = False
+    """It ended in a function error."""
+    still_running: Callable[[], Awaitable[None]] | None = None
+    """The handler goes on past its time limit; wait for it before its slot is used again."""
+
+
+class QueueDelivery:
+    """Delivers the batches of one mapping. Safe for concurrent calls."""
+
+    def __init__(
+        self,
+        mapping: EventSourceMapping,
+        *,
+        spec: QueueSpec,
+        source: QueueSource,
+        invoker: Invoker,
+        keeper: VisibilityKeeper,
+        drain: Drain,
+        telemetry: MappingTelemetry,
+        jitter: Callable[[], float],
+    ) -> None:
+        self._mapping = mapping
+        self._spec = spec
+        self._source = source
+        self._invoker = invoker
+        self._keeper = keeper
+        self._drain = drain
+        self._telemetry = telemetry
+        self._jitter = jitter
+
+    async def deliver(self, batch: Batch, held: Held) -> Delivered:
+        """Invoke until the batch has a fate, and carry it out. `held` is the hold on exactly these records.
+
+        After a throttle the same batch is tried again for as long as it is ours, without a new receive (SQS-53).
+        """
+        self._telemetry.batch_released(len(batch.records), size=batch.size, waited=anyio.current_time() - held.received)
+        while True:
+            request_id = str(uuid.uuid4())
+            with self._keeper.keep(held):
+                outcome = await self._invoke(batch, request_id)
+                decision = decide_queue(batch, outcome, report_item_failures=self._mapping.report_item_failures)
+                self._tell(outcome, decision, batch, request_id)
+                await self._delete(decision.settled)
+            if not decision.pending:
+                return Delivered(
+                    settled=decision.settled,
+                    returned=decision.returned,
+                    failed=isinstance(outcome, FunctionError),
+                    still_running=outcome.still_running if isinstance(outcome, FunctionError) else None,
+                )
+            (batch,) = decision.pending
+            pause = backoff(batch.throttles, base=_THROTTLE_BASE, cap=_THROTTLE_CAP, jitter=self._jitter())
+            if anyio.current_time() + pause >= held.until or held.lost:
+                self._telemetry.throttled_batch_let_go(len(batch.records))
+                return Delivered(returned=batch.records)
+            if not await self._drain.pause(pause):
+                await give_back(self._source, batch.records, self._telemetry)
+                return Delivered(released=batch.records)
+
+    async def _invoke(self, batch: Batch, request_id: str) -> Outcome:
+        event = self._spec.envelope(batch.records)
+        began = anyio.current_time()
+        self._telemetry.invocation_began()
+        try:
+            return await self._invoker.invoke(event, request_id=request_id, function_arn=self._mapping.function_arn)
+        finally:
+            self._telemetry.invocation_ended(duration=anyio.current_time() - began)
+
+    def _tell(self, outcome: Outcome, decision: Decision, batch: Batch, request_id: str) -> None:
+        records = len(batch.records)
+        match outcome:
+            case Succeeded():
+                self._telemetry.function_succeeded(
+                    request_id=request_id, records=records, failed=len(decision.returned), problem=decision.problem
+                )
+            case FunctionError():
+                self._telemetry.function_failed(outcome, request_id=request_id, records=records)
+            case NotInvoked(reason=reason):
+                first = batch.throttles == 0
+                self._telemetry.function_throttled(request_id=request_id, records=records, reason=reason, first=first)
+
+    async def _delete(self, settled: tuple[Record, ...]) -> None:
+        """A refused delete does not fail the batch (SQS-56): once more, then the queue delivers the record again."""
+        if not settled:
+            return
+        refused = await self._source.delete(settled)
+        gone = [refusal for refusal in refused if refusal.gone]
+        again = [refusal.record for refusal in refused if not refusal.gone]
+        if again:
+            refused = [*gone, *await self._source.delete(again)]
+        self._telemetry.records_deleted(len(settled) - len(refused), refused)
+
+
+async def give_back(source: QueueSource, records: tuple[Record, ...], telemetry: MappingTelemetry) -> None:
+    """Make records visible again at once, last first, so that a group never shows its later records before its earlier ones."""
+    refused = await source.extend(records[::-1], 0)
+    telemetry.records_released(records, refused)

@@ -1,0 +1,57 @@
+"""Stopping: closing the intake, never killing the work.
+
+In this order: readiness turns 503; every intake closes (an open long poll may finish, and what it brings is given back); work
+in flight goes on with its visibility kept; when the grace period is over, or at a second signal, the rest is cancelled; clients
+close, then the HTTP server; one last line says what was finished, released and abandoned.
+"""
+
+from dataclasses import dataclass
+
+import anyio
+
+
+class Drain:
+    """The two requests to stop, and the account of what they met. One per worker."""
+
+    def __init__(self) -> None:
+        self._begun = anyio.Event()
+        self._cut = anyio.Event()
+        self.report = DrainReport()
+
+    @property
+    def begun(self) -> bool:
+        """The intake is closed: nothing new is to be received."""
+        return self._begun.is_set()
+
+    def begin(self) -> None:
+        self._begun.set()
+
+    def cut(self) -> None:
+        """Stop at once: cancel what still runs."""
+        self._begun.set()
+        self._cut.set()
+
+    async def wait_begun(self) -> None:
+        await self._begun.wait()
+
+    async def wait_cut(self) -> None:
+        await self._cut.wait()
+
+    async def pause(self, seconds: float) -> bool:
+        """Wait, but no longer than until the drain begins; True when the whole time has passed."""
+        with anyio.move_on_after(seconds):
+            await self._begun.wait()
+            return False
+        return not self.begun
+
+
+@dataclass(slots=True)
+class DrainReport:
+    """Records: what became of those that were in hand when the drain began."""
+
+    finished: int = 0
+    """Their invocation ended (with success or not) and its decision was carried out."""
+    released: int = 0
+    """Given back to the source."""
+    abandoned: int = 0
+    """Cancelled at the end of the grace period; the queue delivers them again after the visibility timeout."""

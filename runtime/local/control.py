@@ -1,0 +1,83 @@
+"""`/_local/`: look into the endpoint, set faults, start over. JSON over HTTP, for tests in any language."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from runtime.local.faults import BadFault, Faults, parse_fault
+from runtime.local.polls import Polls
+from runtime.local.state import LocalState
+
+_ROOT: Final = "/_local"
+
+
+class Control:
+    """The handlers; `services` lists the operations of each service, for checking faults."""
+
+    def __init__(self, *, state: LocalState, faults: Faults, polls: Polls, services: Mapping[str, frozenset[str]]) -> None:
+        self._state = state
+        self._faults = faults
+        self._polls = polls
+        self._services = services
+
+    def routes(self) -> list[web.RouteDef]:
+        handlers: list[tuple[str, str, Callable[[web.Request], Awaitable[web.StreamResponse]]]] = [
+            ("GET", "", self._show),
+            ("GET", "/", self._show),
+            ("DELETE", "", self._reset),
+            ("DELETE", "/", self._reset),
+            ("GET", "/health", self._health),
+            ("GET", "/faults", self._list_faults),
+            ("POST", "/faults", self._add_fault),
+            ("DELETE", "/faults", self._clear_faults),
+            ("DELETE", "/faults/{id}", self._remove_fault),
+            ("*", "/{rest:.*}", self._unknown),
+        ]
+        return [web.route(method, _ROOT + path, handler) for method, path, handler in handlers]
+
+    async def _health(self, _request: web.Request) -> web.Response:
+        return _json({"status": "ok", "services": sorted(self._services)})
+
+    async def _unknown(self, request: web.Request) -> web.Response:
+        return _json({"error": f"there is no {request.method} {request.path}"}, status=404)
+
+    async def _show(self, _request: web.Request) -> web.Response:
+        shown = self._state.inspect()
+        for entry, queue in zip(shown["queues"], self._state.queues(), strict=True):
+            entry["waiting"] = self._polls.waiting(queue)
+        return _json({**shown, "faults": [fault.as_json() for fault in self._faults.every()]})
+
+    async def _reset(self, _request: web.Request) -> web.Response:
+        """Queues, messages, counts and faults are gone; open polls end with QueueDoesNotExist."""
+        self._state.reset()
+        self._faults.clear()
+        self._polls.wake()
+        return _json({})
+
+    async def _list_faults(self, _request: web.Request) -> web.Response:
+        return _json({"faults": [fault.as_json() for fault in self._faults.every()]})
+
+    async def _add_fault(self, request: web.Request) -> web.Response:
+        try:
+            fault = parse_fault(msgspec.json.decode(await request.read()), services=self._services)
+        except msgspec.DecodeError as error:
+            return _json({"error": f"the body is not JSON: {error}"}, status=400)
+        except BadFault as error:
+            return _json({"error": str(error)}, status=400)
+        return _json(self._faults.add(fault).as_json(), status=201)
+
+    async def _clear_faults(self, _request: web.Request) -> web.Response:
+        self._faults.clear()
+        return _json({})
+
+    async def _remove_fault(self, request: web.Request) -> web.Response:
+        fault_id = request.match_info["id"]
+        if not self._faults.remove(fault_id):
+            return _json({"error": f"there is no fault {fault_id!r}"}, status=404)
+        return _json({})
+
+
+def _json(content: dict[str, Any], *, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(content), status=status, content_type="application/json")

@@ -1,0 +1,50 @@
+"""How log lines look: colours on a terminal, one JSON object a line elsewhere (INTERFACE: Logs).
+
+Lines of the standard library's `logging` (handlers use it, so do the AWS libraries) come out in the same form.
+"""
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+if TYPE_CHECKING:
+    from structlog.typing import Processor
+
+_QUIET: Final = ("aiobotocore", "botocore", "asyncio", "aiohttp", "urllib3")
+"""Libraries that tell little above DEBUG and too much below."""
+
+
+def configure_logs(*, log_format: str, level: str) -> None:
+    """`log_format`: auto, console or json; `level`: debug, info, warning or error. To stderr."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    last: list[Processor] = (
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        if console
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
+    structlog.configure(
+        processors=[*shared, *last],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name, structlog.stdlib.ExtraAdder()],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(number)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,334 @@
+"""Runs one mapping of a queue: polls as much as can be started, assembles batches, delivers them.
+
+A delivery slot is taken BEFORE each receive. One receive is in the air while the queue is idle; more as batches come full.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Final
+
+import anyio
+from anyio.abc import TaskGroup
+
+from handlers.invoker import FunctionSpec, Invoker
+from pollers.errors import SourceError, SourceRejected
+from pollers.record import Record
+from pollers.source import QueueFacts, QueueSource, QueueSpec
+from runtime.core.backoff import backoff
+from runtime.core.batching import Batch, BatchWindow
+from runtime.core.decisions import split_held_groups
+from runtime.core.mapping import EventSourceMapping, MappingState
+from runtime.core.pacing import LONGEST_WAIT, MOST_PER_RECEIVE, plan_concurrency, plan_parallel, plan_receives
+from runtime.delivery import Delivered, QueueDelivery, give_back
+from runtime.drain import Drain
+from runtime.queue_facts import queue_warnings, receive_visibility
+from runtime.slots import Slot, Slots
+from runtime.status import MappingStatus
+from runtime.telemetry import MappingTelemetry
+from runtime.visibility import Held, VisibilityKeeper
+
+DEFAULT_CONCURRENCY: Final = 10
+"""Batches at once without a ScalingConfig. AWS would go to 1,250 (SQS-40); one process does better with a bound it can carry."""
+_FAILURE_BASE: Final = 0.5
+_UNAVAILABLE_CAP: Final = 20.0
+_REJECTED_CAP: Final = 60.0
+_REFRESH: Final = 300.0
+"""Seconds after which the queue is asked for its visibility timeout again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueParts:
+    """What a queue mapping is put together from; `app.py` makes them."""
+
+    mapping: EventSourceMapping
+    function: FunctionSpec
+    spec: QueueSpec
+    source: QueueSource
+    invoker: Invoker
+    slots: Slots
+    drain: Drain
+    status: MappingStatus
+    telemetry: MappingTelemetry
+    clock: Callable[[], float]
+    """Wall clock: seconds since the epoch."""
+    jitter: Callable[[], float]
+    """Uniform in [0, 1)."""
+
+
+async def run_queue_mapping(parts: QueueParts) -> None:
+    """Run until the drain has begun and nothing is in hand any more."""
+    poller = _QueuePoller(parts)
+    facts = await poller.wait_described()
+    if facts is None:
+        return
+    async with anyio.create_task_group() as upkeep:
+        upkeep.start_soon(poller.keeper.run, name=f"{parts.mapping.name} visibility")
+        upkeep.start_soon(poller.run_refresh, name=f"{parts.mapping.name} refresh")
+        async with anyio.create_task_group() as work:
+            await poller.run_intake(work)
+        upkeep.cancel_scope.cancel()
+
+
+class _QueuePoller:
+    """The state of one running mapping."""
+
+    def __init__(self, parts: QueueParts) -> None:
+        self._parts = parts
+        self._mapping = parts.mapping
+        self._source = parts.source
+        self._slots = parts.slots
+        self._drain = parts.drain
+        self._status = parts.status
+        self._telemetry = parts.telemetry
+        self._visibility = 0
+        self._wanted = 1
+        self._resume_at = 0.0
+        self._failures = 0
+        self._answered = False
+        self._changed = anyio.Event()
+        self.keeper = VisibilityKeeper(parts.source, parts.telemetry, parts.jitter)
+        self._delivery = QueueDelivery(
+            parts.mapping,
+            spec=parts.spec,
+            source=parts.source,
+            invoker=parts.invoker,
+            keeper=self.keeper,
+            drain=parts.drain,
+            telemetry=parts.telemetry,
+            jitter=parts.jitter,
+        )
+        self._status.slots = self._slots.maximum
+        self._status.allowed = self._slots.allowed
+
+    # what the queue says of itself
+
+    async def wait_described(self) -> QueueFacts | None:
+        """Ask until the queue answers; None when the drain begins first."""
+        while not self._drain.begun:
+            try:
+                facts = await self._source.describe()
+            except SourceError as error:
+                self._source_failed(error)
+                await self._drain.pause(self._resume_at - anyio.current_time())
+            else:
+                self._learn(facts)
+                for warning in queue_warnings(self._mapping, self._parts.function, facts):
+                    self._telemetry.source_warned(warning)
+                return facts
+        return None
+
+    async def run_refresh(self) -> None:
+        """The timeout of a queue may be changed while we run. What goes wrong here, the receives meet and tell as well."""
+        while True:
+            await anyio.sleep(_REFRESH)
+            try:
+                self._learn(await self._source.describe())
+            except SourceError as error:
+                self._source_failed(error)
+
+    def _learn(self, facts: QueueFacts) -> None:
+        self._visibility = facts.visibility_timeout
+        self._status.facts = {"VisibilityTimeout": facts.visibility_timeout, "RedrivePolicy": facts.redrive}
+
+    # the intake
+
+    async def run_intake(self, work: TaskGroup) -> None:
+        """Start a poll whenever one is wanted and may deliver; ends when the drain begins. Cancels waits, never a receive."""
+        async with anyio.create_task_group() as intake:
+            intake.start_soon(self._run_polls, work, name=f"{self._mapping.name} intake")
+            await self._drain.wait_begun()
+            intake.cancel_scope.cancel()
+
+    async def _run_polls(self, work: TaskGroup) -> None:
+        while True:
+            await self._wait_wanted()
+            slot = await self._slots.take()
+            self._status.receiving += 1
+            work.start_soon(self._poll, slot, work, name=f"{self._mapping.name} poll")
+
+    async def _wait_wanted(self) -> None:
+        while self._status.receiving >= self._wanted:
+            self._changed = anyio.Event()
+            await self._changed.wait()
+        await anyio.sleep_until(self._resume_at)
+
+    async def _poll(self, slot: Slot, work: TaskGroup) -> None:
+        """One turn of a slot: receive, and deliver what came."""
+        window = BatchWindow(self._mapping.batch)
+        still_running = None
+        try:
+            try:
+                await self._collect(window)
+            finally:
+                self._status.receiving -= 1
+                self._changed.set()
+            still_running = await self._deliver_all(window)
+        except anyio.get_cancelled_exc_class():
+            self._abandon(len(window))
+            raise
+        finally:
+            if still_running is None:
+                slot.release()
+            else:
+                work.start_soon(self._wait_overdue, slot, still_running, name=f"{self._mapping.name} overdue")
+
+    async def _collect(self, window: BatchWindow) -> None:
+        """Receive until the batch is due: full, at the window's end, or at once where there is no window."""
+        parallel = 1
+        while not self._drain.begun:
+            remaining = window.remaining(anyio.current_time())
+            if remaining == 0:
+                break
+            wait = self._first_wait() if remaining is None else max(1, min(LONGEST_WAIT, int(remaining)))
+            limits = self._limits(window, parallel)
+            got = await self._receive_some(window, limits, wait)
+            if got is None or not len(window):
+                self._rest_if_contended(wait)
+                break
+            size = self._mapping.batch.size - window.room
+            full = got == sum(limits)
+            parallel = plan_parallel(parallel, full=full, missing=window.missing, room=window.room, mean_size=size // len(window))
+        full = len(window) > 0 and window.missing == 0
+        self._wanted = plan_receives(self._wanted, full=full, empty=not len(window), slots=self._slots.allowed)
+
+    def _first_wait(self) -> int:
+        """A long poll; a short one to learn that the queue answers (again), or where others wait for the shared slot."""
+        sure = self._answered and self._status.error is None
+        return LONGEST_WAIT if sure and not self._slots.contended else 0
+
+    def _rest_if_contended(self, wait: int) -> None:
+        """An idle queue that has to share its slots asks as seldom as if it had polled long, and leaves them to the others."""
+        if wait == 0 and self._answered and self._slots.contended:
+            self._resume_at = max(self._resume_at, anyio.current_time() + LONGEST_WAIT)
+
+    def _limits(self, window: BatchWindow, parallel: int) -> list[int]:
+        missing = window.missing
+        starts = range(0, min(missing, parallel * MOST_PER_RECEIVE), MOST_PER_RECEIVE)
+        return [min(MOST_PER_RECEIVE, missing - start) for start in starts]
+
+    async def _receive_some(self, window: BatchWindow, limits: list[int], wait: int) -> int | None:
+        """Receives side by side into one window; how many records came, None when one of them failed."""
+        if len(limits) == 1:
+            return await self._receive(window, limits[0], wait)
+        results: list[int | None] = []
+
+        async def receive_one(limit: int) -> None:
+            results.append(await self._receive(window, limit, wait))
+
+        async with anyio.create_task_group() as receives:
+            for limit in limits:
+                receives.start_soon(receive_one, limit, name=f"{self._mapping.name} receive")
+        return None if None in results else sum(got for got in results if got)
+
+    async def _receive(self, window: BatchWindow, limit: int, wait: int) -> int | None:
+        visibility = receive_visibility(self._mapping, self._parts.function, self._visibility)
+        try:
+            records = await self._source.receive(limit=limit, wait=wait, visibility=visibility)
+        except SourceError as error:
+            self._source_failed(error)
+            return None
+        now = anyio.current_time()
+        for record in records:
+            window.add(record, now)
+        self._source_answered(records)
+        return len(records)
+
+    def _source_answered(self, records: list[Record]) -> None:
+        oldest = min((record.arrived for record in records), default=None)
+        self._telemetry.batch_polled(len(records), oldest_age=0.0 if oldest is None else self._parts.clock() - oldest)
+        if self._answered and self._status.error is None:
+            return
+        self._telemetry.source_answered(visibility_timeout=self._visibility, failures=self._failures)
+        self._answered = True
+        self._failures = 0
+        self._status.error = None
+        self._resume_at = 0.0
+        if self._status.state is MappingState.CREATING and self._status.move(MappingState.ENABLED):
+            self._telemetry.state_changed(MappingState.ENABLED)
+
+    def _source_failed(self, error: SourceError) -> None:
+        """Back off; tell once per change of what is wrong, not once per try."""
+        self._failures += 1
+        self._wanted = 1
+        cap = _REJECTED_CAP if isinstance(error, SourceRejected) else _UNAVAILABLE_CAP
+        pause = backoff(self._failures, base=_FAILURE_BASE, cap=cap, jitter=self._parts.jitter())
+        self._resume_at = anyio.current_time() + pause
+        if self._status.error is None or self._status.error.code != error.code:
+            self._telemetry.source_failed(error)
+        self._status.error = error
+
+    # the work
+
+    async def _deliver_all(self, window: BatchWindow) -> Callable[[], Awaitable[None]] | None:
+        """Deliver what was collected: one batch, unless it came to more than the byte limit.
+
+        What waits behind a batch is kept hidden, and goes back if its group failed before it, or the slot is not free any more.
+        """
+        while len(window):
+            if self._drain.begun:
+                await self._release(window.drop())
+                break
+            batch = window.take()
+            delivered = await self._deliver(batch, window)
+            if delivered.still_running is not None:
+                await self._release(window.drop())
+                return delivered.still_running
+            if len(window) and self._mapping.fifo:
+                free, held = split_held_groups((*delivered.returned, *delivered.released), window.drop())
+                await self._release(held)
+                for record in free:
+                    window.add(record, batch.received)
+        return None
+
+    async def _deliver(self, batch: Batch, waiting: BatchWindow) -> Delivered:
+        timeout = receive_visibility(self._mapping, self._parts.function, self._visibility) or self._visibility
+        held = Held(batch.records, received=batch.received, timeout=timeout)
+        behind = Held(waiting.held(), received=batch.received, timeout=timeout)
+        self._status.delivering += 1
+        try:
+            with self.keeper.keep(behind) if behind.records else nullcontext():
+                delivered = await self._delivery.deliver(batch, held)
+        except anyio.get_cancelled_exc_class():
+            self._abandon(len(batch.records))
+            raise
+        finally:
+            self._status.delivering -= 1
+        self._account(delivered)
+        return delivered
+
+    def _account(self, delivered: Delivered) -> None:
+        self._status.last_result = "PROBLEM: Function call failed" if delivered.failed else "OK"
+        if self._drain.begun:
+            self._drain.report.finished += len(delivered.settled) + len(delivered.returned)
+            self._drain.report.released += len(delivered.released)
+        damped = delivered.failed and not self._mapping.report_item_failures
+        self._slots.allow(plan_concurrency(self._slots.own, failed=damped, maximum=self._slots.maximum))
+        self._status.allowed = self._slots.allowed
+
+    async def _release(self, records: tuple[Record, ...]) -> None:
+        if records:
+            await give_back(self._source, records, self._telemetry)
+            self._drain.report.released += len(records)
+
+    def _abandon(self, records: int) -> None:
+        if records:
+            self._telemetry.records_abandoned(records)
+            self._drain.report.abandoned += records
+
+    async def _wait_overdue(self, slot: Slot, still_running: Callable[[], Awaitable[None]]) -> None:
+        """Hold the slot of a handler that could not be stopped until it really returns."""
+        self._count_overdue(1)
+        try:
+            await still_running()
+        finally:
+            self._count_overdue(-1)
+            slot.release()
+
+    def _count_overdue(self, change: int) -> None:
+        self._status.overdue += change
+        self._telemetry.overdue_handlers(self._status.overdue, change)
+        if self._status.overdue < self._slots.allowed:
+            self._status.overdue_since = None
+        elif self._status.overdue_since is None:
+            self._status.overdue_since = anyio.current_time()

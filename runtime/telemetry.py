@@ -1,0 +1,261 @@
+"""Everything that the worker tells: one method for each thing that can happen, which alone knows its log line and its metrics.
+
+Metric names and labels: INTERFACE; the event counts have the meaning of Lambda's own (`spec/metrics.md`). Counted per batch,
+never per record. Payloads and credentials never reach a log line.
+"""
+
+import platform
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Any, Final
+
+import structlog
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from handlers.invoker import FunctionError
+from pollers.aws.errors import THROTTLED
+from pollers.errors import SourceError, SourceRejected
+from pollers.record import Record
+from pollers.source import Refusal
+from runtime.core.mapping import MappingState
+
+_LABELS: Final = ("mapping", "source")
+_DURATIONS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
+_WAITS: Final = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 2, 5, 10, 20, 60, 300)
+_RECORDS: Final = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000)
+_BYTES: Final = tuple(float(4**n) for n in range(5, 12))  # 1 KiB to 4 MiB; a full batch (6 MiB) is over the last
+
+
+class Telemetry:
+    """The metrics of a worker and its log. One per process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        GCCollector(self.registry)
+        PlatformCollector(self.registry)
+        ProcessCollector(registry=self.registry)
+        self._log: structlog.stdlib.BoundLogger = structlog.get_logger("esm")
+        self.counters = {name: self._counter(name, text) for name, text in _COUNTERS.items()}
+        self.concurrent = self._gauge("esm_concurrent_executions", "Invocations running now.")
+        self.oldest = self._gauge("esm_oldest_message_age_seconds", "Age of the oldest message that the last receive brought.")
+        self.overdue = self._gauge("esm_overdue_handlers", "Plain handlers that run on past their time limit, each on a slot.")
+        self.duration = self._histogram("esm_invocation_duration_seconds", "Time in the handler.", _DURATIONS)
+        self.batch_records = self._histogram("esm_batch_records", "Records of a batch.", _RECORDS)
+        self.batch_bytes = self._histogram("esm_batch_bytes", "Bytes of an event as compact JSON.", _BYTES)
+        self.batch_wait = self._histogram("esm_batch_wait_seconds", "First record received to handler invoked.", _WAITS)
+        self.requests = Counter(
+            "esm_aws_requests",
+            "Requests to AWS; outcome: ok, empty, throttled, error.",
+            (*_LABELS, "service", "operation", "outcome"),
+            registry=self.registry,
+        )
+        self.state = Gauge("esm_mapping_state", "1 for the state of a mapping.", (*_LABELS, "state"), registry=self.registry)
+        build = Gauge("esm_build_info", "What runs here.", ("version", "python"), registry=self.registry)
+        build.labels(version=metadata.version("esm-runtime"), python=platform.python_version()).set(1)
+
+    def of_mapping(self, mapping: str, source: str) -> "MappingTelemetry":
+        return MappingTelemetry(self, mapping, source)
+
+    def rendered(self) -> tuple[bytes, str]:
+        """The metrics page and its content type."""
+        return generate_latest(self.registry), CONTENT_TYPE_PLAIN_0_0_4
+
+    def worker_started(self, **facts: Any) -> None:
+        self._log.info("worker_started", **facts)
+
+    def drain_began(self, *, signal: str, grace: float) -> None:
+        self._log.info("drain_began", signal=signal, grace=grace, hint="a second signal cuts it short")
+
+    def drain_cut(self, *, reason: str) -> None:
+        self._log.warning("drain_cut", reason=reason)
+
+    def worker_stopped(self, *, finished: int, released: int, abandoned: int) -> None:
+        self._log.info("worker_stopped", finished=finished, released=released, abandoned=abandoned)
+
+    def _counter(self, name: str, text: str) -> Counter:
+        return Counter(name.removesuffix("_total"), text, _LABELS, registry=self.registry)
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(name, text, _LABELS, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: Sequence[float]) -> Histogram:
+        return Histogram(name, text, _LABELS, registry=self.registry, buckets=buckets)
+
+
+_COUNTERS: Final = {
+    "esm_polled_events_total": "Records read from the source (MET-01).",
+    "esm_filtered_out_events_total": "Records that the filter rejected (MET-02).",
+    "esm_invoked_events_total": "Records handed to the function; retries count again (MET-03).",
+    "esm_failed_invoke_events_total": "Records of invocations that failed, and listed item failures (MET-04).",
+    "esm_deleted_events_total": "Records deleted after they were processed (MET-07).",
+    "esm_released_events_total": "Records given back at shutdown.",
+    "esm_abandoned_events_total": "Records in flight when the grace period ended.",
+    "esm_invocations_total": "Invocations that reached the handler (MET-30).",
+    "esm_errors_total": "Invocations that ended in a function error (MET-31).",
+    "esm_throttles_total": "Invocations that were refused before they reached the handler (MET-32).",
+    "esm_timeouts_total": "Invocations that ran into the function's time limit; they are errors too.",
+    "esm_visibility_lost_events_total": "Records that became visible to others while they were worked on.",
+    "esm_mapping_restarts_total": "Restarts of a mapping after a crash.",
+}
+
+
+class MappingTelemetry:
+    """The same for one mapping, its metric children looked up once."""
+
+    def __init__(self, telemetry: Telemetry, mapping: str, source: str) -> None:
+        labels = (mapping, source)
+        self._telemetry = telemetry
+        self._labels = labels
+        self._log = structlog.get_logger("esm").bind(mapping=mapping)
+        count = {name: counter.labels(*labels) for name, counter in telemetry.counters.items()}
+        self._polled = count["esm_polled_events_total"]
+        self._invoked = count["esm_invoked_events_total"]
+        self._failed = count["esm_failed_invoke_events_total"]
+        self._deleted = count["esm_deleted_events_total"]
+        self._released = count["esm_released_events_total"]
+        self._abandoned = count["esm_abandoned_events_total"]
+        self._invocations = count["esm_invocations_total"]
+        self._errors = count["esm_errors_total"]
+        self._throttles = count["esm_throttles_total"]
+        self._timeouts = count["esm_timeouts_total"]
+        self._lost = count["esm_visibility_lost_events_total"]
+        self._restarts = count["esm_mapping_restarts_total"]
+        self._concurrent = telemetry.concurrent.labels(*labels)
+        self._oldest = telemetry.oldest.labels(*labels)
+        self._overdue = telemetry.overdue.labels(*labels)
+        self._duration = telemetry.duration.labels(*labels)
+        self._batch_records = telemetry.batch_records.labels(*labels)
+        self._batch_bytes = telemetry.batch_bytes.labels(*labels)
+        self._batch_wait = telemetry.batch_wait.labels(*labels)
+        self._requests: dict[tuple[str, str], Counter] = {}
+
+    # the source
+
+    def request_made(self, operation: str, outcome: str) -> None:
+        key = (operation, outcome)
+        if key not in self._requests:
+            self._requests[key] = self._telemetry.requests.labels(*self._labels, self._labels[1], operation, outcome)
+        self._requests[key].inc()
+
+    def batch_polled(self, records: int, *, oldest_age: float) -> None:
+        self._oldest.set(max(0.0, oldest_age))
+        if records:
+            self._polled.inc(records)
+
+    def source_answered(self, *, visibility_timeout: int, failures: int) -> None:
+        """The first answer after a start, or after failures."""
+        self._log.info("source_answered", visibility_timeout=visibility_timeout, failures=failures)
+
+    def source_failed(self, error: SourceError) -> None:
+        """Told once per change of what is wrong, not once per try."""
+        level = self._log.error if isinstance(error, SourceRejected) else self._log.warning
+        event = "source_throttled" if error.code in THROTTLED else "source_failed"
+        level(event, error=str(error), code=error.code, hint="polling goes on with back-off and recovers by itself")
+
+    def source_warned(self, warning: str) -> None:
+        self._log.warning("source_warned", warning=warning)
+
+    # the function
+
+    def batch_released(self, records: int, *, size: int, waited: float) -> None:
+        """A batch is about to be invoked for the first time."""
+        self._batch_records.observe(records)
+        self._batch_bytes.observe(size)
+        self._batch_wait.observe(waited)
+
+    def invocation_began(self) -> None:
+        self._concurrent.inc()
+
+    def invocation_ended(self, *, duration: float) -> None:
+        self._concurrent.dec()
+        self._duration.observe(duration)
+
+    def function_succeeded(self, *, request_id: str, records: int, failed: int, problem: str | None) -> None:
+        self._invocations.inc()
+        self._invoked.inc(records)
+        if failed:
+            self._failed.inc(failed)
+        if problem:
+            self._log.warning("answer_not_understood", request_id=request_id, records=records, problem=problem)
+        elif failed:
+            self._log.info("items_failed", request_id=request_id, records=records, failed=failed)
+
+    def function_failed(self, error: FunctionError, *, request_id: str, records: int) -> None:
+        self._invocations.inc()
+        self._invoked.inc(records)
+        self._errors.inc()
+        self._failed.inc(records)
+        if error.timed_out:
+            self._timeouts.inc()
+        self._log.warning(
+            "function_failed",
+            request_id=request_id,
+            records=records,
+            error_type=error.error_type,
+            error=error.message,
+            stack="".join(error.document.get("stackTrace", ())) or None,
+        )
+
+    def function_throttled(self, *, request_id: str, records: int, reason: str, first: bool) -> None:
+        self._throttles.inc()
+        self._failed.inc(records)
+        if first:
+            self._log.warning("function_throttled", request_id=request_id, records=records, reason=reason)
+
+    def throttled_batch_let_go(self, records: int) -> None:
+        self._log.warning("throttled_batch_let_go", records=records, reason="the visibility timeout is over")
+
+    def overdue_handlers(self, overdue: int, change: int) -> None:
+        self._overdue.set(overdue)
+        if change > 0:
+            hint = "a plain handler cannot be stopped: its answer will be discarded, its slot stays taken until it returns"
+            self._log.warning("handler_overdue", overdue=overdue, hint=hint)
+        else:
+            self._log.info("overdue_handler_returned", overdue=overdue)
+
+    # the fate of records
+
+    def records_deleted(self, deleted: int, refused: Sequence[Refusal]) -> None:
+        self._deleted.inc(deleted)
+        if refused:
+            codes = sorted({refusal.code for refusal in refused})
+            self._log.warning("delete_refused", records=len(refused), codes=codes, message=refused[0].message)
+
+    def visibility_lost(self, refused: Sequence[Refusal]) -> None:
+        self._lost.inc(len(refused))
+        self._log.warning("visibility_lost", records=len(refused), code=refused[0].code, message=refused[0].message)
+
+    def extension_refused(self, refusal: Refusal, records: int) -> None:
+        """Told once per change, not once per try."""
+        self._log.warning("extension_refused", records=records, code=refusal.code, message=refusal.message)
+
+    def records_released(self, records: Sequence[Record], refused: Sequence[Refusal]) -> None:
+        self._released.inc(len(records) - len(refused))
+        self._log.info("records_released", records=len(records) - len(refused))
+        if refused:
+            self._log.warning("release_refused", records=len(refused), code=refused[0].code, message=refused[0].message)
+
+    def records_abandoned(self, records: int) -> None:
+        self._abandoned.inc(records)
+        self._log.warning("records_abandoned", records=records)
+
+    # the mapping
+
+    def state_changed(self, state: MappingState) -> None:
+        for each in MappingState:
+            self._telemetry.state.labels(*self._labels, each.value).set(each is state)
+        self._log.info("mapping_state_changed", state=state.value)
+
+    def mapping_crashed(self, error: BaseException, *, restart_in: float) -> None:
+        self._restarts.inc()
+        self._log.error("mapping_crashed", exc_info=error, restart_in=round(restart_in, 1))

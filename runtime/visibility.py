@@ -1,0 +1,123 @@
+"""Keeps records hidden from others while a handler works on them.
+
+Extended at half the timeout, with jitter, many batches in one request; work that is shorter costs nothing. Never past twelve
+hours after the receive, which SQS refuses. A batch leaves the moment its work ends.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import anyio
+
+from pollers.record import Record
+from pollers.source import QueueSource, Refusal
+from runtime.telemetry import MappingTelemetry
+
+LONGEST: Final = 12 * 3600
+"""Seconds that SQS keeps a record hidden at most, from its receive on."""
+_SHORTEST_PERIOD: Final = 0.5
+_RETRY: Final = 1.0
+"""Seconds until a refused extension is tried again, at the earliest."""
+
+
+class Held:
+    """Records that are ours until `until` (monotonic seconds), unless the queue said otherwise."""
+
+    __slots__ = ("due", "lost", "received", "records", "timeout", "until")
+
+    def __init__(self, records: Sequence[Record], *, received: float, timeout: int) -> None:
+        """`received`: when the oldest of them came; `timeout`: for how long the queue hides them."""
+        self.records = records
+        self.received = received
+        self.timeout = timeout
+        self.until = received + timeout
+        self.due = self.until
+        self.lost: set[str] = set()
+
+
+class VisibilityKeeper:
+    """Extends everything that is held, from one task per mapping."""
+
+    def __init__(self, source: QueueSource, telemetry: MappingTelemetry, jitter: Callable[[], float]) -> None:
+        self._source = source
+        self._telemetry = telemetry
+        self._jitter = jitter
+        self._held: set[Held] = set()
+        self._sooner = anyio.Event()
+        self._wakes_at = 0.0
+        self._refused_code: str | None = None
+
+    @contextmanager
+    def keep(self, held: Held) -> Iterator[None]:
+        """Keep these records hidden while the body runs. Costs no task and, for short work, no request."""
+        if not held.timeout:  # a queue whose timeout is 0 hides nothing, so there is nothing to keep
+            yield
+            return
+        held.due = min(held.until, max(anyio.current_time(), held.until - held.timeout / 2 - self._spread(held)))
+        self._held.add(held)
+        if held.due < self._wakes_at:
+            self._sooner.set()
+        try:
+            yield
+        finally:
+            self._held.discard(held)
+
+    async def run(self) -> None:
+        """Extend until cancelled. Every round is a task of its own: one that hangs must not cost the others their records."""
+        async with anyio.create_task_group() as rounds:
+            while True:
+                now = anyio.current_time()
+                due = [held for held in self._held if held.due <= now]
+                for held in due:
+                    held.due = now + LONGEST  # until its answer says when next
+                if due:
+                    rounds.start_soon(self._extend, due, now, name="extend visibility")
+                self._wakes_at = min((held.due for held in self._held), default=now + LONGEST)
+                self._sooner = anyio.Event()
+                with anyio.move_on_after(self._wakes_at - now):
+                    await self._sooner.wait()
+
+    def _spread(self, held: Held) -> float:
+        return held.timeout / 10 * self._jitter()
+
+    async def _extend(self, due: list[Held], now: float) -> None:
+        """One call for each length of time; almost always that is one call."""
+        by_seconds: dict[int, list[Held]] = {}
+        for held in due:
+            left = int(held.received + LONGEST - now) - 1
+            seconds = min(held.timeout, left)
+            if seconds >= 1:
+                by_seconds.setdefault(seconds, []).append(held)
+        for seconds, batches in by_seconds.items():
+            records = [record for held in batches for record in held.records if record.handle not in held.lost]
+            asked_at = anyio.current_time()
+            refused = await self._source.extend(records, seconds)
+            self._note(batches, refused, asked_at=asked_at, seconds=seconds)
+
+    def _note(self, batches: list[Held], refused: list[Refusal], *, asked_at: float, seconds: int) -> None:
+        gone = [refusal for refusal in refused if refusal.gone]
+        failed = {refusal.record.handle for refusal in refused if not refusal.gone}
+        lost = {refusal.record.handle for refusal in gone}
+        for held in batches:
+            held.lost.update(record.handle for record in held.records if record.handle in lost)
+            if any(record.handle in failed for record in held.records):
+                held.due = asked_at + max(_RETRY, held.timeout / 8)
+            elif len(held.lost) < len(held.records):
+                held.until = asked_at + seconds
+                held.due = asked_at + max(_SHORTEST_PERIOD, seconds / 2 - self._spread(held))
+            if held in self._held and held.due < self._wakes_at:
+                self._sooner.set()
+        self._tell([each for each in gone if self._is_held(each.record)], [each for each in refused if not each.gone])
+
+    def _is_held(self, record: Record) -> bool:
+        """An extension that was in the air when its work ended is refused with reason: that is no loss."""
+        return any(record.handle == each.handle for held in self._held for each in held.records)
+
+    def _tell(self, gone: list[Refusal], failed: list[Refusal]) -> None:
+        if gone:
+            self._telemetry.visibility_lost(gone)
+        code = failed[0].code if failed else None
+        if failed and code != self._refused_code:
+            self._telemetry.extension_refused(failed[0], len(failed))
+        self._refused_code = code

@@ -1,0 +1,105 @@
+"""`worker`: the keys that are ours."""
+
+from pathlib import Path
+
+import pytest
+
+from runtime.config import MemoryState, SqliteState, WorkerConfig, new_worker_id
+from tests.unit.test_config_case import FUNCTIONS, MAPPINGS, check, load, problems_of
+
+
+def test_a_worker_has_defaults(tmp_path: Path) -> None:
+    assert load(tmp_path, FUNCTIONS + MAPPINGS).worker == WorkerConfig(
+        id="host-1",
+        state=SqliteState(path=Path("./.esm/state.db")),
+        http_host="127.0.0.1",
+        http_port=9090,
+        grace=25,
+        log_format="auto",
+        log_level="info",
+    )
+
+
+def test_a_worker_is_as_the_file_says(tmp_path: Path) -> None:
+    text = "worker:\n  id: w1\n  state: memory://\n  http: 0.0.0.0:0\n  grace: 3600\n  log: {format: json, level: debug}\n"
+    assert load(tmp_path, FUNCTIONS + MAPPINGS + text).worker == WorkerConfig(
+        id="w1",
+        state=MemoryState(),
+        http_host="0.0.0.0",  # noqa: S104  # what a container listens on
+        http_port=0,
+        grace=3600,
+        log_format="json",
+        log_level="debug",
+    )
+
+
+@pytest.mark.parametrize("line", ["id: ''", "id: ${HOSTNAME:-}", "id: '${HOSTNAME:-}'"])
+def test_an_empty_id_means_the_default(tmp_path: Path, line: str) -> None:
+    assert load(tmp_path, FUNCTIONS + MAPPINGS + f"worker:\n  {line}\n").worker.id == "host-1"
+
+
+def test_no_two_workers_share_an_id() -> None:
+    assert new_worker_id() != new_worker_id()
+
+
+@pytest.mark.parametrize(
+    ("state", "path"),
+    [
+        ("sqlite:///var/lib/esm/state.db", "/var/lib/esm/state.db"),
+        ("sqlite:////var/lib/esm/state.db", "/var/lib/esm/state.db"),
+        ("sqlite:///./.esm/state.db", ".esm/state.db"),
+        ("sqlite:///../state.db", "../state.db"),
+    ],
+)
+def test_a_state_path_begins_at_the_root_unless_it_begins_with_dots(tmp_path: Path, state: str, path: str) -> None:
+    assert load(tmp_path, FUNCTIONS + MAPPINGS + f"worker: {{state: '{state}'}}\n").worker.state == SqliteState(path=Path(path))
+
+
+@pytest.mark.parametrize(("http", "host", "port"), [("localhost:80", "localhost", 80), ("'[::1]:65535'", "::1", 65535), ("a.b-c:1", "a.b-c", 1)])  # fmt: skip
+def test_http_is_host_and_port(tmp_path: Path, http: str, host: str, port: int) -> None:
+    worker = load(tmp_path, FUNCTIONS + MAPPINGS + f"worker:\n  http: {http}\n").worker
+    assert (worker.http_host, worker.http_port) == (host, port)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "id: a b  #! visible ASCII characters",
+        "id: 12  #! put it in quotes",
+        f"id: {'a' * 129}  #! 128 is the most",
+        "state: dynamodb://table  #! state in DynamoDB is not supported yet",
+        "state: postgres://x  #! must be memory:// or sqlite:///PATH",
+        "state: sqlite://state.db  #! must be memory:// or sqlite:///PATH",
+        "state: sqlite:///  #! must be memory:// or sqlite:///PATH",
+        "state: sqlite:///var/  #! must be memory:// or sqlite:///PATH",
+        "state: memory://x  #! must be memory:// or sqlite:///PATH",
+        "state: ''  #! must be memory:// or sqlite:///PATH",
+        "http: 9090  #! must be HOST:PORT",
+        "http: ':9090'  #! must be HOST:PORT",
+        "http: 127.0.0.1  #! must be HOST:PORT",
+        "http: localhost:http  #! must be HOST:PORT",
+        "http: localhost:65536  #! 65535 is the highest",
+        "http: '::1:9090'  #! must be HOST:PORT",
+        "http: '[1.2.3.4]:9090'  #! brackets are for IPv6",
+        "http: http://localhost:9090  #! must be HOST:PORT",
+        "grace: -1  #! grace is -1, but it must be 0 to 3600",
+        "grace: 3601  #! 0 to 3600",
+        "grace: 25s  #! whole number",
+        "log: {format: text}  #! it must be auto or console or json",
+        "log: {level: INFO}  #! did you mean info?",
+        "log: {levle: info}  #! did you mean level?",
+        "log: json  #! log is a single value",
+        "shards: {}  #! unknown key shards",
+        "Grace: 1  #! did you mean grace?",
+    ],
+)
+def test_what_is_wrong_with_the_worker_is_a_problem(tmp_path: Path, line: str) -> None:
+    text = FUNCTIONS + MAPPINGS + f"worker:\n  {line}\n"
+    check(tmp_path, text)
+    (problem,) = problems_of(tmp_path, text)
+    assert problem.where == "worker"
+    assert "AWS" not in problem.message
+
+
+def test_a_worker_that_is_no_block_is_a_problem(tmp_path: Path) -> None:
+    check(tmp_path, FUNCTIONS + MAPPINGS + "worker: [a]  #! worker is a list\n")
