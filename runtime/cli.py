@@ -154,7 +154,9 @@ def _endpoint(arguments: argparse.Namespace) -> ExitCode:
     async def serve() -> ExitCode:
         async with anyio.create_task_group() as tasks:
             try:
-                endpoint = await tasks.start(lambda **kw: serve_endpoint(port=arguments.port, seed=arguments.seed, **kw))
+                endpoint = await tasks.start(
+                    lambda **kw: serve_endpoint(host=arguments.host, port=arguments.port, seed=arguments.seed, **kw)
+                )
             except OSError as error:
                 msg = f"cannot listen on port {arguments.port}: {error.strerror or error}"
                 raise CommandError(msg) from error
@@ -198,6 +200,7 @@ def _parser() -> argparse.ArgumentParser:
         text="the embedded in-memory AWS endpoint alone, with fault injection",
         example="esm endpoint --port 4566",
     )
+    endpoint.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default: %(default)s, this machine alone")
     endpoint.add_argument("--port", type=int, default=4566, metavar="N", help="default: %(default)s; 0 takes a free one")
     endpoint.add_argument("--seed", type=int, default=0, metavar="N", help="of everything that is random; default: %(default)s")
     return parser

@@ -154,16 +154,20 @@ class _QueuePoller:
         await anyio.sleep_until(self._resume_at)
 
     async def _poll(self, slot: Slot, work: TaskGroup) -> None:
-        """One turn of a slot: receive, and deliver what came."""
+        """Turns of a slot: receive, deliver what came, and again for as long as the next receive is wanted at once."""
         window = BatchWindow(self._mapping.batch)
         still_running = None
         try:
-            try:
-                await self._collect(window)
-            finally:
-                self._status.receiving -= 1
-                self._changed.set()
-            still_running = await self._deliver_all(window)
+            while True:
+                try:
+                    await self._collect(window)
+                finally:
+                    self._status.receiving -= 1
+                    self._changed.set()
+                still_running = await self._deliver_all(window)
+                if still_running is not None or not self._wants_more():
+                    break
+                self._status.receiving += 1
         except anyio.get_cancelled_exc_class():
             self._abandon(len(window))
             raise
@@ -172,6 +176,15 @@ class _QueuePoller:
                 slot.release()
             else:
                 work.start_soon(self._wait_overdue, slot, still_running, name=f"{self._mapping.name} overdue")
+
+    def _wants_more(self) -> bool:
+        """Whether this slot may go straight on, past the intake: it saves a task and two queues for every batch."""
+        return (
+            self._status.receiving < self._wanted
+            and not self._drain.begun
+            and anyio.current_time() >= self._resume_at
+            and self._slots.may_keep
+        )
 
     async def _collect(self, window: BatchWindow) -> None:
         """Receive until the batch is due: full, at the window's end, or at once where there is no window."""
@@ -303,8 +316,10 @@ class _QueuePoller:
             self._drain.report.finished += len(delivered.settled) + len(delivered.returned)
             self._drain.report.released += len(delivered.released)
         damped = delivered.failed and not self._mapping.report_item_failures
-        self._slots.allow(plan_concurrency(self._slots.own, failed=damped, maximum=self._slots.maximum))
-        self._status.allowed = self._slots.allowed
+        planned = plan_concurrency(self._slots.own, failed=damped, maximum=self._slots.maximum)
+        if planned != self._slots.own:
+            self._slots.allow(planned)
+            self._status.allowed = self._slots.allowed
 
     async def _release(self, records: tuple[Record, ...]) -> None:
         if records:

@@ -26,14 +26,12 @@ class Slots:
     def __init__(self, maximum: int, function: anyio.CapacityLimiter | None) -> None:
         """`function`: what all mappings of the function share; None when it has no reserved concurrency."""
         self.maximum = maximum
+        self.own = maximum
+        """How many batches the mapping itself allows at once now."""
+        self._taken = 0
         self._mapping = anyio.CapacityLimiter(maximum)
         self._function = function
         self._waiting = 0
-
-    @property
-    def own(self) -> int:
-        """How many batches the mapping itself allows at once now."""
-        return int(self._mapping.total_tokens)
 
     @property
     def allowed(self) -> int:
@@ -45,8 +43,14 @@ class Slots:
         """Another mapping waits for the slots that this one shares with it."""
         return self._function is not None and self._function.statistics().tasks_waiting > self._waiting
 
+    @property
+    def may_keep(self) -> bool:
+        """A slot may be used again without giving it back: no limit was lowered, and nobody else waits for it."""
+        return self._taken <= self.own and not self.contended
+
     def allow(self, slots: int) -> None:
         """Change how many of the mapping's own slots may be used; what runs is not touched."""
+        self.own = slots
         self._mapping.total_tokens = slots
 
     async def take(self) -> Slot:
@@ -61,9 +65,11 @@ class Slots:
                 raise
             finally:
                 self._waiting -= 1
+        self._taken += 1
         return slot
 
     def _give_back(self, slot: Slot) -> None:
+        self._taken -= 1
         if self._function is not None:
             self._function.release_on_behalf_of(slot)
         self._mapping.release_on_behalf_of(slot)
