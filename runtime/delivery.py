@@ -30,7 +30,7 @@ class Delivered:
     returned: tuple[Record, ...] = ()
     """Left to the queue: they come back after the visibility timeout."""
     released: tuple[Record, ...] = ()
-    """Never invoked and given back, because the drain began."""
+    """Never invoked, and to be given back, because the drain began."""
     failed: bool = False
     """It ended in a function error."""
     still_running: Callable[[], Awaitable[None]] | None = None
@@ -87,7 +87,6 @@ class QueueDelivery:
                 self._telemetry.throttled_batch_let_go(len(batch.records))
                 return Delivered(returned=batch.records)
             if not await self._drain.pause(pause):
-                await give_back(self._source, batch.records, self._telemetry)
                 return Delivered(released=batch.records)
 
     async def _invoke(self, batch: Batch, request_id: str) -> Outcome:
@@ -122,9 +121,3 @@ class QueueDelivery:
         if again:
             refused = [*gone, *await self._source.delete(again)]
         self._telemetry.records_deleted(len(settled) - len(refused), refused)
-
-
-async def give_back(source: QueueSource, records: tuple[Record, ...], telemetry: MappingTelemetry) -> None:
-    """Make records visible again at once, last first, so that a group never shows its later records before its earlier ones."""
-    refused = await source.extend(records[::-1], 0)
-    telemetry.records_released(records, refused)

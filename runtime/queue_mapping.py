@@ -20,7 +20,7 @@ from runtime.core.batching import Batch, BatchWindow
 from runtime.core.decisions import split_held_groups
 from runtime.core.mapping import EventSourceMapping, MappingState
 from runtime.core.pacing import LONGEST_WAIT, MOST_PER_RECEIVE, plan_concurrency, plan_parallel, plan_receives
-from runtime.delivery import Delivered, QueueDelivery, give_back
+from runtime.delivery import Delivered, QueueDelivery
 from runtime.drain import Drain
 from runtime.queue_facts import queue_warnings, receive_visibility
 from runtime.slots import Slot, Slots
@@ -33,6 +33,8 @@ DEFAULT_CONCURRENCY: Final = 10
 _FAILURE_BASE: Final = 0.5
 _UNAVAILABLE_CAP: Final = 20.0
 _REJECTED_CAP: Final = 60.0
+_LAST_WORD: Final = 5.0
+"""Seconds for giving records back when the grace period is over already."""
 _REFRESH: Final = 300.0
 """Seconds after which the queue is asked for its visibility timeout again."""
 
@@ -149,9 +151,14 @@ class _QueuePoller:
 
     async def _wait_wanted(self) -> None:
         while self._status.receiving >= self._wanted:
-            self._changed = anyio.Event()
-            await self._changed.wait()
+            await self._wait_change()
         await anyio.sleep_until(self._resume_at)
+
+    async def _wait_change(self) -> None:
+        """Until a receive ends."""
+        if self._changed.is_set():
+            self._changed = anyio.Event()
+        await self._changed.wait()
 
     async def _poll(self, slot: Slot, work: TaskGroup) -> None:
         """Turns of a slot: receive, deliver what came, and again for as long as the next receive is wanted at once."""
@@ -308,13 +315,13 @@ class _QueuePoller:
         finally:
             self._status.delivering -= 1
         self._account(delivered)
+        await self._release(delivered.released)
         return delivered
 
     def _account(self, delivered: Delivered) -> None:
         self._status.last_result = "PROBLEM: Function call failed" if delivered.failed else "OK"
         if self._drain.begun:
             self._drain.report.finished += len(delivered.settled) + len(delivered.returned)
-            self._drain.report.released += len(delivered.released)
         damped = delivered.failed and not self._mapping.report_item_failures
         planned = plan_concurrency(self._slots.own, failed=damped, maximum=self._slots.maximum)
         if planned != self._slots.own:
@@ -322,9 +329,22 @@ class _QueuePoller:
             self._status.allowed = self._slots.allowed
 
     async def _release(self, records: tuple[Record, ...]) -> None:
-        if records:
-            await give_back(self._source, records, self._telemetry)
-            self._drain.report.released += len(records)
+        """Give records back: visible at once, the last first, so that no group shows its later records before its earlier ones.
+
+        In the drain only after our own open receives have ended: they would get the records again, at a receive count each.
+        """
+        if not records:
+            return
+        held = Held(records, received=anyio.current_time(), timeout=self._visibility)
+        try:
+            with self.keeper.keep(held):
+                while self._drain.begun and self._status.receiving:
+                    await self._wait_change()
+        finally:
+            with anyio.move_on_after(_LAST_WORD, shield=True):
+                refused = await self._source.extend(records[::-1], 0)
+                self._telemetry.records_released(records, refused)
+                self._drain.report.released += len(records) - len(refused)
 
     def _abandon(self, records: int) -> None:
         if records:

@@ -1,7 +1,7 @@
 """Keeps records hidden from others while a handler works on them.
 
-Extended at half the timeout, with jitter, many batches in one request; work that is shorter costs nothing. Never past twelve
-hours after the receive, which SQS refuses. A batch leaves the moment its work ends.
+Extended when half of the time that is left has passed, with jitter, many batches in one request; work that is shorter costs
+nothing. Never past twelve hours after the receive, which SQS refuses. A batch leaves the moment its work ends.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -54,7 +54,8 @@ class VisibilityKeeper:
         if not held.timeout:  # a queue whose timeout is 0 hides nothing, so there is nothing to keep
             yield
             return
-        held.due = min(held.until, max(anyio.current_time(), held.until - held.timeout / 2 - self._spread(held)))
+        now = anyio.current_time()
+        held.due = now + max(0.0, (held.until - now) / 2 - self._spread(held))
         self._held.add(held)
         if held.due < self._wakes_at:
             self._sooner.set()
