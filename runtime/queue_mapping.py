@@ -268,12 +268,13 @@ class _QueuePoller:
             self._telemetry.state_changed(MappingState.ENABLED)
 
     def _source_failed(self, error: SourceError) -> None:
-        """Back off; tell once per change of what is wrong, not once per try."""
-        self._failures += 1
+        """Back off; tell once per change of what is wrong, not once per try. Receives that fail together are one failure."""
         self._wanted = 1
-        cap = _REJECTED_CAP if isinstance(error, SourceRejected) else _UNAVAILABLE_CAP
-        pause = backoff(self._failures, base=_FAILURE_BASE, cap=cap, jitter=self._parts.jitter())
-        self._resume_at = anyio.current_time() + pause
+        now = anyio.current_time()
+        if now >= self._resume_at:
+            self._failures += 1
+            cap = _REJECTED_CAP if isinstance(error, SourceRejected) else _UNAVAILABLE_CAP
+            self._resume_at = now + backoff(self._failures, base=_FAILURE_BASE, cap=cap, jitter=self._parts.jitter())
         if self._status.error is None or self._status.error.code != error.code:
             self._telemetry.source_failed(error)
         self._status.error = error

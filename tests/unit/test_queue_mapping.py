@@ -338,7 +338,7 @@ class TestTrouble:
             trouble.clear()
             queue.send("a")
             await worker.wait(lambda: not queue.messages, within=61)
-            assert worker.status.ready
+            await worker.wait(lambda: worker.status.ready, within=1)
             assert worker.status.error is None
 
     @virtual_time
@@ -348,6 +348,22 @@ class TestTrouble:
             await anyio.sleep(3600)
             assert 100 < len(queue.waits) < 3600 / 10 + 20
             assert worker.status.state is MappingState.CREATING
+
+    @virtual_time
+    async def test_receives_that_fail_together_are_one_failure(self) -> None:
+        queue = FakeQueue()
+
+        async def slow(_: list[dict[str, Any]]) -> Outcome:
+            await anyio.sleep(1)
+            return Succeeded(response=None)
+
+        async with running(queue, FakeInvoker(slow), concurrency=8) as worker:
+            queue.send(*bodies(800))
+            await worker.wait(lambda: worker.invoker.running == 8)
+            queue.fail = lambda operation: SourceUnavailable("x", code="x") if operation == "receive" else None
+            await worker.wait(lambda: worker.invoker.running == 0)
+            queue.fail = lambda _: None
+            await worker.wait(lambda: worker.invoker.running == 8, within=3)
 
     @virtual_time
     async def test_what_was_collected_is_delivered_when_a_later_receive_fails(self) -> None:
