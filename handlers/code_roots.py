@@ -125,16 +125,13 @@ class CodeRoots:
             if name in sys.modules:
                 return sys.modules[name]
             spec = importlib.util.spec_from_file_location(name, file)
-            if spec is None or spec.loader is None:
+            if spec is None:
                 raise ImportError(f"{file} is no Python file")
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[name] = module
-            try:
-                spec.loader.exec_module(module)
-            except BaseException:
-                del sys.modules[name]
-                raise
-            return module
+            return _execute(spec, name)
+
+    def is_users(self, module: ModuleType) -> bool:
+        """Whether a module is code of the user's: below a code root, and no installed package."""
+        return self._owner(vars(module)) is not None
 
     def close(self) -> None:
         """Take everything back: hooks, `sys.path`, and the modules that were loaded from code roots."""
@@ -159,7 +156,7 @@ class CodeRoots:
     # -- whose name is it -------------------------------------------------------------------------------------------
 
     def _claim(self, root: CodeRoot, name: str, *, regular: bool) -> None:
-        if name in _OURS and name not in sys.modules:
+        if name in _OURS and name not in sys.modules and root.path != _OUR_PARENT:
             _pin(name)
         if name not in sys.modules:
             root.fresh.add(name)
@@ -173,7 +170,7 @@ class CodeRoots:
         if loaded is not None and root.holds(name, loaded):
             return False
         if name in _OURS:
-            return True
+            return root.path != _OUR_PARENT
         if BuiltinImporter.find_spec(name) or FrozenImporter.find_spec(name):
             return False  # these come before any folder, in Lambda too
         if not regular and self._is_elsewhere(name):
@@ -273,9 +270,21 @@ def _short_names(root: CodeRoot) -> Iterator[None]:
 def _pin(name: str) -> None:
     """Load a package of ours that is not needed yet: afterwards the code root stands in front of it on `sys.path`."""
     spec = PathFinder.find_spec(name, [str(_OUR_PARENT)])
-    if spec is not None and spec.loader is not None:
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
+    if spec is not None:
+        _execute(spec, name)
+
+
+def _execute(spec: ModuleSpec, name: str) -> ModuleType:
+    """Import by a spec of one's own, and leave no half of a module behind."""
+    module = importlib.util.module_from_spec(spec)
+    if spec.loader is not None:
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return module
 
 
 def _top_level_names(path: Path) -> dict[str, bool]:

@@ -1,10 +1,14 @@
-"""Function errors and their documents, as Lambda words them. None of these functions raises, whatever the handler threw."""
+"""Function errors and their documents, as Lambda words them.
+
+None of these functions raises, whatever the handler threw. An exception of the user's may have overridden anything, so its type
+is asked by `type()` and not `isinstance`, which looks at `__class__`, and its traceback where no subclass can stand in the way.
+"""
 
 import os
 import traceback
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
 
 from handlers.invoker import FunctionError
 
@@ -16,7 +20,10 @@ _UNPRINTABLE: Final = "<exception str() failed>"
 
 def raised(error: BaseException, request_id: str) -> FunctionError:
     """The handler raised. Only an `Exception` is reported by the runtime; anything else ends the process in Lambda."""
-    return _exception(error, request_id) if isinstance(error, Exception) else _process_exit(error, request_id)
+    if not issubclass(type(error), Exception):
+        return _process_exit(error, request_id)
+    trace: TracebackType | None = vars(BaseException)["__traceback__"].__get__(error)
+    return _reported(_name(error), text_of(error), request_id, _stack(trace))  # COM-33
 
 
 def timed_out(request_id: str, timeout: float, *, still_running: Callable[[], Awaitable[None]] | None = None) -> FunctionError:
@@ -43,37 +50,31 @@ def too_large() -> FunctionError:
     return FunctionError(error_type=kind, message=message, document={"errorMessage": message, "errorType": kind})
 
 
-def _exception(error: Exception, request_id: str) -> FunctionError:
-    """COM-33."""
-    return _reported(_name(error), text_of(error), request_id, _stack(error.__traceback__))
-
-
 def _process_exit(error: BaseException, request_id: str) -> FunctionError:
     """COM-37. The document does not say what was raised; `message` does."""
     kind = "Runtime.ExitError"
     says = f"RequestId: {request_id} Error: {_exit_reason(error)}"
-    cause = "" if isinstance(error, SystemExit) and _is_status(_exit_code(error)) else f" ({_name(error)}: {text_of(error)})"
+    cause = "" if _exit_status(error) is not None else f" ({_name(error)}: {text_of(error)})"
     return FunctionError(error_type=kind, message=says + cause, document={"errorType": kind, "errorMessage": says})
 
 
 def _exit_reason(error: BaseException) -> str:
     """How the death of the process shows: Python ends with 1 for a text or an uncaught error, and by SIGINT for an interrupt."""
-    if isinstance(error, KeyboardInterrupt):
+    if issubclass(type(error), KeyboardInterrupt):
         return "Runtime exited with error: signal: interrupt"
-    code = _exit_code(error) if isinstance(error, SystemExit) else 1
-    status = (code or 0) & 0xFF if _is_status(code) else 1
+    given = _exit_status(error)
+    status = 1 if given is None else given
     return f"Runtime exited with error: exit status {status}" if status else "Runtime exited without providing a reason"
 
 
-def _exit_code(error: SystemExit) -> Any:
-    try:
-        return error.code
-    except BaseException:  # noqa: BLE001 - a property of the user's own class
-        return 1
-
-
-def _is_status(code: Any) -> bool:
-    return code is None or isinstance(code, int)
+def _exit_status(error: BaseException) -> int | None:
+    """The exit status that a SystemExit names, as the system gives it on (8 bits); None where there is none."""
+    if not issubclass(type(error), SystemExit):
+        return None
+    code = vars(SystemExit)["code"].__get__(error)
+    if code is None:
+        return 0
+    return int.__and__(code, 0xFF) if issubclass(type(code), int) else None
 
 
 def _reported(kind: str, message: str, request_id: str, stack: list[str]) -> FunctionError:

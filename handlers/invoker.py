@@ -42,7 +42,7 @@ class FunctionError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotInvoked:
-    """The handler never saw the records. `reason` is AWS's word where there is one (COM-24)."""
+    """The handler never saw the records. `reason` is AWS's word where there is one (COM-24), else why it could not be called."""
 
     reason: str
 

@@ -13,10 +13,12 @@ from typing import Any, Final, Self
 import anyio
 
 from handlers.answer import read_answer
+from handlers.code_roots import CODE_ROOTS
 from handlers.context import LambdaContext, new_log_stream
 from handlers.failures import raised, timed_out
 from handlers.invoker import FunctionSpec, NotInvoked, Outcome
 from handlers.loading import is_async, load_handler
+from handlers.shared_state import find_shared_state
 from handlers.threads import SHARED, HandlerThreads, WorkRaised
 
 _LOG_STREAM: Final = new_log_stream()
@@ -32,6 +34,11 @@ class PythonFunction:
         self._timeout = spec.timeout
         self._memory_limit = str(spec.memory_size)
         self._threads = threads
+
+    @property
+    def shared_state(self) -> str | None:
+        """What two invocations at once would spoil (`handlers.shared_state`); None if nothing was found."""
+        return find_shared_state(self._handler, CODE_ROOTS.is_users)
 
     @classmethod
     def load(cls, spec: FunctionSpec) -> Self:
@@ -74,10 +81,9 @@ class PythonFunction:
             # Past the limit no return value counts, even of a handler that did not let itself be stopped: Lambda would kill it.
             return timed_out(request_id, self._timeout) if limit.cancel_called else read_answer(value, request_id)
         except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) and (_cancellations() > cancellations or _scope_is_cancelled()):
+            # type() and not isinstance, which asks the user's object for its __class__
+            if issubclass(type(error), asyncio.CancelledError) and (_cancellations() > cancellations or _scope_is_cancelled()):
                 raise  # the caller's; one that the handler made up, or got from a task that it awaits, is an error like any other
-            if isinstance(error, GeneratorExit) and _is_thrown_into(error):
-                raise
             return timed_out(request_id, self._timeout) if limit.cancel_called else raised(error, request_id)
 
 
@@ -98,8 +104,3 @@ def _cancellations() -> int:
 def _scope_is_cancelled() -> bool:
     """Whether a cancel scope of the caller's wants this task to end."""
     return anyio.current_effective_deadline() == -math.inf
-
-
-def _is_thrown_into(error: GeneratorExit) -> bool:
-    """Whether our coroutine is being closed (a loop ends), rather than the handler raising this: no frame but ours is in it."""
-    return error.__traceback__ is None or error.__traceback__.tb_next is None

@@ -19,18 +19,29 @@ class Loaded:
 
     functions: Mapping[str, PythonFunction]
     problems: tuple[str, ...]
+    one_at_a_time: Mapping[str, str]
+    """Functions that spoil their own state when two of their invocations run at once -> why, and what to do."""
 
 
 def load_functions(config: Config) -> Loaded:
     """Import every handler, with the functions' variables in the environment, as Lambda has them."""
     os.environ.update(config.environment)
-    functions, problems = {}, []
+    functions: dict[str, PythonFunction] = {}
+    problems: list[str] = []
+    one_at_a_time: dict[str, str] = {}
     for name, spec in config.functions.items():
         try:
-            functions[name] = PythonFunction.load(spec)
+            function = functions[name] = PythonFunction.load(spec)
         except HandlerLoadError as error:
             problems.append(f"function {name}: {error.error_type}: {error} (looked up in {spec.code_root})")
-    return Loaded(functions=functions, problems=tuple(problems))
+        else:
+            shared = None if spec.reserved_concurrency in (0, 1) else function.shared_state
+            if shared is not None:
+                one_at_a_time[name] = (
+                    f"function {name} keeps {shared} for all of its invocations, and Lambda never runs two side by side in one"
+                    " process: here it runs one batch at a time. Make it inside the handler to run several"
+                )
+    return Loaded(functions=functions, problems=tuple(problems), one_at_a_time=one_at_a_time)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
