@@ -16,7 +16,7 @@ import msgspec
 from pollers.aws.arn import Arn
 from pollers.aws.clients import AwsClients, Observe
 from pollers.aws.errors import THROTTLED, to_source_error
-from pollers.errors import SourceError
+from pollers.errors import SourceError, SourceUnavailable
 from pollers.record import Record, RecordId
 from pollers.source import QueueFacts, QueueSpec, Refusal
 
@@ -27,6 +27,8 @@ _ENTRIES: Final = 10
 """Most entries of a batch request."""
 _CHUNKS_AT_ONCE: Final = 8
 """Batch requests of one call that are in the air together."""
+_EMPTY_ANSWER: Final = 64
+"""Bytes of an answer without messages, at most: `{}` or `{"Messages":[]}`."""
 _GONE: Final = frozenset({
     "ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight", "AWS.SimpleQueueService.MessageNotInflight",
     "InvalidReceiptHandle",
@@ -99,6 +101,10 @@ class SqsQueue:
             **options,
         )
         answer = await self._ask("ReceiveMessage", asked, empty_without="Messages")
+        if not answer.get("Messages") and not _is_answer(answer):
+            raise SourceUnavailable(
+                f"ReceiveMessage on {self._name}: 200, but no answer of SQS (a proxy?)", code="malformed_answer"
+            )
         try:
             return [self._record(message) for message in answer.get("Messages") or ()]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -147,17 +153,20 @@ class SqsQueue:
         return refusals
 
     async def _refusals(self, operation: str, asked: Awaitable[Any], ten: Sequence[Record]) -> list[Refusal]:
-        """A request that failed as a whole refused every one of its entries."""
+        """What was not confirmed was refused: all entries of a request that failed, and any that the answer does not name."""
         try:
             answer = await self._ask(operation, asked)
-            failed = [
-                (ten[int(entry["Id"])], str(entry["Code"]), str(entry.get("Message", ""))) for entry in answer.get("Failed") or ()
-            ]
+            done = {int(entry["Id"]) for entry in answer.get("Successful") or ()}
+            told = {int(entry["Id"]): (str(entry["Code"]), str(entry.get("Message", ""))) for entry in answer.get("Failed") or ()}
+            missing = ("malformed_answer", f"{operation} on {self._name}: the answer does not name the entry")
+            failed = {number: told.get(number, missing) for number in range(len(ten)) if number not in done}
         except SourceError as error:
-            failed = [(record, error.code, str(error)) for record in ten]
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            failed = [(record, "malformed_answer", f"{operation} on {self._name}: {error!r}") for record in ten]
-        return [Refusal(record=record, code=code, message=text, gone=code in _GONE) for record, code, text in failed]
+            failed = {number: (error.code, str(error)) for number in range(len(ten))}
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            failed = dict.fromkeys(range(len(ten)), ("malformed_answer", f"{operation} on {self._name}: {error!r}"))
+        return [
+            Refusal(record=ten[number], code=code, message=text, gone=code in _GONE) for number, (code, text) in failed.items()
+        ]
 
     async def _ask(self, operation: str, asked: Awaitable[Any], *, empty_without: str | None = None) -> Any:
         try:
@@ -200,6 +209,13 @@ class SqsQueue:
         event["eventSourceARN"] = self._arn
         event["awsRegion"] = self._region
         return event
+
+
+def _is_answer(answer: dict[str, Any]) -> bool:
+    """Whether an answer without messages is one. botocore shows a body that is not JSON, a proxy's page, as an empty answer."""
+    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    length = headers.get("content-length", "0")
+    return "json" in headers.get("content-type", "json") and (not length.isdigit() or int(length) <= _EMPTY_ANSWER)
 
 
 def _attribute(value: dict[str, Any]) -> dict[str, Any]:

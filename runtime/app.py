@@ -3,7 +3,8 @@
 import random
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -40,16 +41,22 @@ class Running:
 class Worker:
     """All mappings of one configuration. `functions` has an invoker for each function that a mapping names."""
 
-    def __init__(self, config: Config, functions: Mapping[str, Invoker], *, telemetry: Telemetry, drain: Drain) -> None:
+    def __init__(
+        self,
+        config: Config,
+        functions: Mapping[str, Invoker],
+        *,
+        telemetry: Telemetry,
+        drain: Drain,
+        one_at_a_time: Collection[str] = (),
+    ) -> None:
+        """`one_at_a_time`: functions of which only one invocation may run at once, whatever the configuration allows."""
         self._config = config
         self._functions = functions
         self._telemetry = telemetry
         self._drain = drain
-        self._limiters = {
-            name: anyio.CapacityLimiter(spec.reserved_concurrency)
-            for name, spec in config.functions.items()
-            if spec.reserved_concurrency
-        }
+        limits = {name: spec.reserved_concurrency for name, spec in config.functions.items()} | dict.fromkeys(one_at_a_time, 1)
+        self._limiters = {name: anyio.CapacityLimiter(limit) for name, limit in limits.items() if limit}
         self._jitter = random.Random().random  # noqa: S311  # spreads requests; nothing secret
         self._statuses = tuple(self._status(mapping) for mapping in config.mappings)
 
@@ -74,6 +81,7 @@ class Worker:
     def _supervised(self, status: MappingStatus, clients: AwsClients) -> Supervised:
         mapping = status.mapping
         telemetry = self._telemetry.of_mapping(mapping.name, mapping.source)
+        telemetry.watch_ready(lambda: status.ready)
         return Supervised(status=status, telemetry=telemetry, run=partial(self._run_mapping, status, telemetry, clients))
 
     async def _run_mapping(self, status: MappingStatus, telemetry: MappingTelemetry, clients: AwsClients) -> None:
@@ -98,9 +106,12 @@ def _polls(status: MappingStatus) -> bool:
     return status.mapping.enabled and status.paused is None
 
 
-async def watch_signals(drain: Drain, telemetry: Telemetry, grace: float) -> None:
-    """The first SIGTERM or SIGINT begins the drain, the second cuts it short. Ends when cancelled."""
+async def watch_signals(
+    drain: Drain, telemetry: Telemetry, grace: float, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+) -> None:
+    """The first SIGTERM or SIGINT begins the drain, the second cuts it short. Ends when cancelled; started once it listens."""
     with anyio.open_signal_receiver(*_SIGNALS) as signals:
+        task_status.started()
         async for number in signals:
             if drain.begun:
                 telemetry.drain_cut(reason=f"second signal: {signal.Signals(number).name}")
@@ -110,8 +121,13 @@ async def watch_signals(drain: Drain, telemetry: Telemetry, grace: float) -> Non
                 drain.begin()
 
 
-async def wait_for_signal() -> None:
-    """Wait for SIGTERM or SIGINT."""
+@contextmanager
+def stop_signals() -> Iterator[Callable[[], Awaitable[None]]]:
+    """From here on SIGTERM and SIGINT end nothing by themselves; call what is given to wait for one."""
     with anyio.open_signal_receiver(*_SIGNALS) as signals:
-        async for _ in signals:
-            return
+
+        async def wait() -> None:
+            async for _ in signals:
+                return
+
+        yield wait

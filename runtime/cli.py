@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Final, NoReturn, TypeVarTuple
 
 import anyio
+from anyio.abc import TaskStatus
 
-from runtime.app import Worker, wait_for_signal, watch_signals
+from runtime.app import Worker, stop_signals, watch_signals
 from runtime.check import Loaded, check_online, load_functions
 from runtime.config import Config, ConfigError, load_config
 from runtime.drain import Drain
@@ -80,16 +81,18 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
     loaded = load_functions(config)
     if loaded.problems:
         raise CommandError("\n".join(loaded.problems))
-    for warning in config.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
     return _run_async(_serve, config, loaded)
 
 
 async def _serve(config: Config, loaded: Loaded) -> ExitCode:
     telemetry, drain = Telemetry(), Drain()
-    worker = Worker(config, loaded.functions, telemetry=telemetry, drain=drain)
+    for warning in config.warnings:
+        telemetry.config_warned(str(warning))
+    for reason in loaded.one_at_a_time.values():
+        telemetry.config_warned(reason)
+    worker = Worker(config, loaded.functions, telemetry=telemetry, drain=drain, one_at_a_time=loaded.one_at_a_time)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(watch_signals, drain, telemetry, config.worker.grace, name="signals")
+        await tasks.start(watch_signals, drain, telemetry, config.worker.grace, name="signals")
         await worker.run()
         tasks.cancel_scope.cancel()
     return ExitCode.ABANDONED if drain.report.abandoned else ExitCode.OK
@@ -104,7 +107,9 @@ def _check(arguments: argparse.Namespace) -> ExitCode:
         problems = [str(problem) for problem in error.problems]
     else:
         warnings = [str(warning) for warning in config.warnings]
-        problems += load_functions(config).problems
+        loaded = load_functions(config)
+        problems += loaded.problems
+        warnings += loaded.one_at_a_time.values()
         if arguments.online:
             online = anyio.run(check_online, config)
             problems += online.problems
@@ -149,21 +154,23 @@ def _demo(arguments: argparse.Namespace) -> ExitCode:
 
 
 def _endpoint(arguments: argparse.Namespace) -> ExitCode:
-    from runtime.local.server import serve_endpoint  # noqa: PLC0415  # as above
+    from runtime.local.server import LocalEndpoint, serve_endpoint  # noqa: PLC0415  # as above
+
+    async def listen(*, task_status: TaskStatus[LocalEndpoint]) -> None:
+        try:
+            await serve_endpoint(host=arguments.host, port=arguments.port, seed=arguments.seed, task_status=task_status)
+        except OSError as error:
+            msg = f"cannot listen on {arguments.host}:{arguments.port}: {error.strerror or error}. Take another --port"
+            raise CommandError(msg) from error
 
     async def serve() -> ExitCode:
-        async with anyio.create_task_group() as tasks:
-            try:
-                endpoint = await tasks.start(
-                    lambda **kw: serve_endpoint(host=arguments.host, port=arguments.port, seed=arguments.seed, **kw)
-                )
-            except OSError as error:
-                msg = f"cannot listen on port {arguments.port}: {error.strerror or error}"
-                raise CommandError(msg) from error
-            print(f"export AWS_ENDPOINT_URL={endpoint.url}", flush=True)
-            print(f"faults: {endpoint.url}/_local/faults  state: {endpoint.url}/_local/  (Ctrl-C ends it)", flush=True)
-            await wait_for_signal()
-            tasks.cancel_scope.cancel()
+        with stop_signals() as wait_for_signal:
+            async with anyio.create_task_group() as tasks:
+                endpoint = await tasks.start(listen)
+                print(f"export AWS_ENDPOINT_URL={endpoint.url}", flush=True)
+                print(f"faults: {endpoint.url}/_local/faults  state: {endpoint.url}/_local/  (Ctrl-C ends it)", flush=True)
+                await wait_for_signal()
+                tasks.cancel_scope.cancel()
         return ExitCode.OK
 
     return _run_async(serve)

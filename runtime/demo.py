@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +20,7 @@ from rich.live import Live
 from rich.table import Table
 
 import handlers.examples
-from runtime.app import Running, Worker, wait_for_signal
+from runtime.app import Running, Worker, stop_signals
 from runtime.check import load_functions
 from runtime.config import load_config
 from runtime.drain import Drain
@@ -152,6 +153,13 @@ async def run_demo(seconds: float | None, as_json: bool) -> bool:
     """Run for `seconds`, or until a signal; True when every record was found again at the end."""
     telemetry, drain = Telemetry(), Drain()
     configure_logs(log_format="auto", level="error")
+    with stop_signals() as wait_for_signal:
+        return await _run_demo(telemetry, drain, wait_for_signal, seconds, as_json=as_json)
+
+
+async def _run_demo(
+    telemetry: Telemetry, drain: Drain, wait_for_signal: Callable[[], Awaitable[None]], seconds: float | None, *, as_json: bool
+) -> bool:
     async with LocalEndpoint.start() as endpoint, _client(endpoint.url) as client:
         demo = _Demo(endpoint, telemetry)
         await demo.make_queues(client)
@@ -160,7 +168,7 @@ async def run_demo(seconds: float | None, as_json: bool) -> bool:
                 running = await worker.start(_work, demo.lines, telemetry, drain)
                 for line in demo.lines:
                     producers.start_soon(demo.produce, client, line, name=f"produce {line.queue}")
-                await _watch(demo, running, seconds, quiet=as_json)
+                await _watch(demo, running, wait_for_signal, seconds, quiet=as_json)
                 drain.begin()  # producers go on until the worker has stopped: open long polls end at once and give back
             producers.cancel_scope.cancel()
         demo.look()
@@ -195,7 +203,9 @@ def _client(url: str) -> Any:
     return get_session().create_client("sqs", region_name=_REGION)
 
 
-async def _watch(demo: _Demo, running: Running, seconds: float | None, *, quiet: bool) -> None:
+async def _watch(
+    demo: _Demo, running: Running, wait_for_signal: Callable[[], Awaitable[None]], seconds: float | None, *, quiet: bool
+) -> None:
     """Show what happens until the time is over or a signal comes."""
     async with anyio.create_task_group() as tasks:
 

@@ -33,6 +33,8 @@ DEFAULT_CONCURRENCY: Final = 10
 _FAILURE_BASE: Final = 0.5
 _UNAVAILABLE_CAP: Final = 20.0
 _REJECTED_CAP: Final = 60.0
+_EARLY_PAUSE: Final = 1.0
+"""Seconds until the next poll after a long poll that came back empty and early."""
 _LAST_WORD: Final = 5.0
 """Seconds for giving records back when the grace period is over already."""
 _REFRESH: Final = 300.0
@@ -202,9 +204,10 @@ class _QueuePoller:
                 break
             wait = self._first_wait() if remaining is None else max(1, min(LONGEST_WAIT, int(remaining)))
             limits = self._limits(window, parallel)
+            asked_at = anyio.current_time()
             got = await self._receive_some(window, limits, wait)
             if got is None or not len(window):
-                self._rest_if_contended(wait)
+                self._rest(wait, asked_at)
                 break
             size = self._mapping.batch.size - window.room
             full = got == sum(limits)
@@ -217,10 +220,17 @@ class _QueuePoller:
         sure = self._answered and self._status.error is None
         return LONGEST_WAIT if sure and not self._slots.contended else 0
 
-    def _rest_if_contended(self, wait: int) -> None:
-        """An idle queue that has to share its slots asks as seldom as if it had polled long, and leaves them to the others."""
+    def _rest(self, wait: int, asked_at: float) -> None:
+        """After a poll that brought nothing.
+
+        An idle queue that has to share its slots asks as seldom as if it had polled long, and leaves them to the others.
+        A long poll that does not wait (a server without them, messages that all go to a dead-letter queue) is slowed down.
+        """
+        now = anyio.current_time()
         if wait == 0 and self._answered and self._slots.contended:
-            self._resume_at = max(self._resume_at, anyio.current_time() + LONGEST_WAIT)
+            self._resume_at = max(self._resume_at, now + LONGEST_WAIT)
+        elif wait and now - asked_at < wait / 2:
+            self._resume_at = max(self._resume_at, now + _EARLY_PAUSE)
 
     def _limits(self, window: BatchWindow, parallel: int) -> list[int]:
         missing = window.missing

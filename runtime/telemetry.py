@@ -5,7 +5,7 @@ never per record. Payloads and credentials never reach a log line.
 """
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import Any, Final
 
@@ -60,6 +60,7 @@ class Telemetry:
             registry=self.registry,
         )
         self.state = Gauge("esm_mapping_state", "1 for the state of a mapping.", (*_LABELS, "state"), registry=self.registry)
+        self.ready = self._gauge("esm_mapping_ready", "1 while the mapping polls, or is not meant to.")
         build = Gauge("esm_build_info", "What runs here.", ("version", "python"), registry=self.registry)
         build.labels(version=metadata.version("esm-runtime"), python=platform.python_version()).set(1)
 
@@ -72,6 +73,9 @@ class Telemetry:
 
     def worker_started(self, **facts: Any) -> None:
         self._log.info("worker_started", **facts)
+
+    def config_warned(self, warning: str) -> None:
+        self._log.warning("config_warned", warning=warning)
 
     def drain_began(self, *, signal: str, grace: float) -> None:
         self._log.info("drain_began", signal=signal, grace=grace, hint="a second signal cuts it short")
@@ -98,6 +102,7 @@ _COUNTERS: Final = {
     "esm_invoked_events_total": "Records handed to the function; retries count again (MET-03).",
     "esm_failed_invoke_events_total": "Records of invocations that failed, and listed item failures (MET-04).",
     "esm_deleted_events_total": "Records deleted after they were processed (MET-07).",
+    "esm_delete_refused_events_total": "Records whose delete was refused twice, or that were no longer ours: expect them again.",
     "esm_released_events_total": "Records given back at shutdown.",
     "esm_abandoned_events_total": "Records in flight when the grace period ended.",
     "esm_invocations_total": "Invocations that reached the handler (MET-30).",
@@ -122,6 +127,7 @@ class MappingTelemetry:
         self._invoked = count["esm_invoked_events_total"]
         self._failed = count["esm_failed_invoke_events_total"]
         self._deleted = count["esm_deleted_events_total"]
+        self._delete_refused = count["esm_delete_refused_events_total"]
         self._released = count["esm_released_events_total"]
         self._abandoned = count["esm_abandoned_events_total"]
         self._invocations = count["esm_invocations_total"]
@@ -228,6 +234,7 @@ class MappingTelemetry:
     def records_deleted(self, deleted: int, refused: Sequence[Refusal]) -> None:
         self._deleted.inc(deleted)
         if refused:
+            self._delete_refused.inc(len(refused))
             codes = sorted({refusal.code for refusal in refused})
             self._log.warning("delete_refused", records=len(refused), codes=codes, message=refused[0].message)
 
@@ -250,6 +257,10 @@ class MappingTelemetry:
         self._log.warning("records_abandoned", records=records)
 
     # the mapping
+
+    def watch_ready(self, is_ready: Callable[[], bool]) -> None:
+        """Asked at each scrape."""
+        self._telemetry.ready.labels(*self._labels).set_function(lambda: float(is_ready()))
 
     def state_changed(self, state: MappingState) -> None:
         for each in MappingState:

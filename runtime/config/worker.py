@@ -16,6 +16,8 @@ from runtime.config.reading import Block, read_block
 _HIGHEST_PORT: Final = 65_535
 _WHERE: Final = "worker"
 _SQLITE: Final = "sqlite:///"
+_LONG_POLL: Final = 20
+"""Seconds (SQS-30)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +72,9 @@ def read_worker(report: Report, entry: Entry | None, new_id: Callable[[], str]) 
         log_format=worker.log.format,
         log_level=worker.log.level,
     )
+    if config.grace < _LONG_POLL:
+        message = f"grace is {config.grace}, but an open long poll takes up to {_LONG_POLL} seconds: stopping an idle worker cuts"
+        part.warning(block.line_of("grace"), f"{message} it off, and what it would have brought stays hidden for a while")
     report.take(part, _WHERE)
     return config
 
