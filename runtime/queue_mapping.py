@@ -178,7 +178,7 @@ class _QueuePoller:
                     break
                 self._status.receiving += 1
         except anyio.get_cancelled_exc_class():
-            self._abandon(len(window))
+            await self._release(window.drop())  # no handler has seen these
             raise
         finally:
             if still_running is None:
@@ -206,9 +206,12 @@ class _QueuePoller:
             limits = self._limits(window, parallel)
             asked_at = anyio.current_time()
             got = await self._receive_some(window, limits, wait)
+            early = wait > 0 and anyio.current_time() - asked_at < wait / 2
             if got is None or not len(window):
-                self._rest(wait, asked_at)
+                self._rest(wait, early=early)
                 break
+            if got == 0 and early:
+                await self._drain.pause(_EARLY_PAUSE)
             size = self._mapping.batch.size - window.room
             full = got == sum(limits)
             parallel = plan_parallel(parallel, full=full, missing=window.missing, room=window.room, mean_size=size // len(window))
@@ -220,17 +223,18 @@ class _QueuePoller:
         sure = self._answered and self._status.error is None
         return LONGEST_WAIT if sure and not self._slots.contended else 0
 
-    def _rest(self, wait: int, asked_at: float) -> None:
+    def _rest(self, wait: int, *, early: bool) -> None:
         """After a poll that brought nothing.
 
         An idle queue that has to share its slots asks as seldom as if it had polled long, and leaves them to the others.
         A long poll that does not wait (a server without them, messages that all go to a dead-letter queue) is slowed down.
         """
-        now = anyio.current_time()
+        pause = 0.0
         if wait == 0 and self._answered and self._slots.contended:
-            self._resume_at = max(self._resume_at, now + LONGEST_WAIT)
-        elif wait and now - asked_at < wait / 2:
-            self._resume_at = max(self._resume_at, now + _EARLY_PAUSE)
+            pause = LONGEST_WAIT
+        elif early:
+            pause = _EARLY_PAUSE
+        self._resume_at = max(self._resume_at, anyio.current_time() + pause)
 
     def _limits(self, window: BatchWindow, parallel: int) -> list[int]:
         missing = window.missing
@@ -351,7 +355,7 @@ class _QueuePoller:
             with self.keeper.keep(held):
                 while self._drain.begun and self._status.receiving:
                     await self._wait_change()
-        finally:
+        finally:  # also when the grace period ends
             with anyio.move_on_after(_LAST_WORD, shield=True):
                 refused = await self._source.extend(records[::-1], 0)
                 self._telemetry.records_released(records, refused)

@@ -32,6 +32,8 @@ class FakeQueue:
 
     visibility_timeout: int = 30
     redrive: bool = True
+    long_polls: bool = True
+    """False: every receive answers at once."""
     fifo: bool = False
     messages: list[Message] = field(default_factory=list)
     fail: Callable[[str], SourceError | None] = lambda _: None
@@ -87,7 +89,7 @@ class FakeQueue:
         while not (found := self._receivable(limit)):
             due = [message.visible_at for message in self.messages if message.visible_at > anyio.current_time()]
             until = min([deadline, *due])
-            if anyio.current_time() >= deadline:
+            if anyio.current_time() >= deadline or not self.long_polls:
                 return []
             self._arrived = anyio.Event()
             with anyio.move_on_after(until - anyio.current_time()):

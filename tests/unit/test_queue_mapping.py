@@ -136,6 +136,16 @@ class TestBatching:
             assert worker.invoker.invoked == [["m1"]]
             assert queue.extensions == []
 
+    @pytest.mark.parametrize("window", [0, 60])
+    @virtual_time
+    async def test_a_queue_without_long_polls_is_not_asked_in_a_tight_loop(self, window: int) -> None:
+        queue = FakeQueue(long_polls=False)
+        async with running(queue, FakeInvoker(), limits=BatchLimits(records=100 if window else 10, window=window)) as worker:
+            queue.send("a")
+            await worker.wait(lambda: not queue.messages)
+            await anyio.sleep(60)
+            assert len(queue.waits) < 140
+
     @virtual_time
     async def test_sqs_37_without_a_window_the_queues_own_timeout_rules(self) -> None:
         queue = FakeQueue()
@@ -464,6 +474,19 @@ class TestDrain:
             await worker.wait(lambda: worker.drain.report.released == 1, within=20)
             assert queue.visible() == ["m1"]
             assert worker.invoker.invoked == []
+
+    @virtual_time
+    async def test_an_open_window_is_given_back_even_when_the_drain_is_cut_short(self) -> None:
+        queue = FakeQueue()
+        async with running(queue, FakeInvoker(), limits=BatchLimits(records=100, window=300)) as worker:
+            queue.send("a")
+            await anyio.sleep(5)
+            worker.drain.begin()
+            await anyio.sleep(0.1)
+            worker.scope.cancel()
+        assert worker.drain.report.released == 1
+        assert worker.drain.report.abandoned == 0
+        assert queue.visible() == ["m1"]
 
     @virtual_time
     async def test_a_throttled_batch_is_given_back(self) -> None:
