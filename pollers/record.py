@@ -20,7 +20,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     """Bytes of `event` as compact UTF-8 JSON: what counts against the request limit (COM-11)."""
     arrived: float
-    """When the record entered the source: seconds since the epoch, by the source's clock."""
+    """When the record entered the source: seconds since the epoch, by the source's clock; 0 where the source does not say."""
     group: str | None = None
     """What order is kept by (a message group, a partition key); None where there is no order."""
     handle: str = ""

@@ -269,7 +269,7 @@ class _QueuePoller:
         return len(records)
 
     def _source_answered(self, records: list[Record]) -> None:
-        oldest = min((record.arrived for record in records), default=None)
+        oldest = min((record.arrived for record in records if record.arrived), default=None)
         self._telemetry.batch_polled(len(records), oldest_age=0.0 if oldest is None else self._parts.clock() - oldest)
         if self._answered and self._status.error is None:
             return

@@ -69,7 +69,7 @@ class Slots:
         return slot
 
     def _give_back(self, slot: Slot) -> None:
-        self._taken -= 1
         if self._function is not None:
             self._function.release_on_behalf_of(slot)
         self._mapping.release_on_behalf_of(slot)
+        self._taken -= 1

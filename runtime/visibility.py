@@ -24,7 +24,7 @@ _RETRY: Final = 1.0
 class Held:
     """Records that are ours until `until` (monotonic seconds), unless the queue said otherwise."""
 
-    __slots__ = ("due", "lost", "received", "records", "timeout", "until")
+    __slots__ = ("due", "lost", "received", "records", "refused", "timeout", "until")
 
     def __init__(self, records: Sequence[Record], *, received: float, timeout: int) -> None:
         """`received`: when the oldest of them came; `timeout`: for how long the queue hides them."""
@@ -34,6 +34,8 @@ class Held:
         self.until = received + timeout
         self.due = self.until
         self.lost: set[str] = set()
+        self.refused: str | None = None
+        """The code of the last refusal of an extension, told once."""
 
 
 class VisibilityKeeper:
@@ -46,7 +48,6 @@ class VisibilityKeeper:
         self._held: set[Held] = set()
         self._sooner = anyio.Event()
         self._wakes_at = 0.0
-        self._refused_code: str | None = None
 
     @contextmanager
     def keep(self, held: Held) -> Iterator[None]:
@@ -90,35 +91,36 @@ class VisibilityKeeper:
             seconds = min(held.timeout, left)
             if seconds >= 1:
                 by_seconds.setdefault(seconds, []).append(held)
-        for seconds, batches in by_seconds.items():
-            records = [record for held in batches for record in held.records if record.handle not in held.lost]
-            asked_at = anyio.current_time()
-            refused = await self._source.extend(records, seconds)
-            self._note(batches, refused, asked_at=asked_at, seconds=seconds)
+        async with anyio.create_task_group() as calls:
+            for seconds, batches in by_seconds.items():
+                calls.start_soon(self._extend_by, seconds, batches, name="extend visibility")
 
-    def _note(self, batches: list[Held], refused: list[Refusal], *, asked_at: float, seconds: int) -> None:
-        gone = [refusal for refusal in refused if refusal.gone]
-        failed = {refusal.record.handle for refusal in refused if not refusal.gone}
-        lost = {refusal.record.handle for refusal in gone}
+    async def _extend_by(self, seconds: int, batches: list[Held]) -> None:
+        records = [record for held in batches for record in held.records if record.handle not in held.lost]
+        asked_at = anyio.current_time()
+        refused = await self._source.extend(records, seconds)
+        gone = {refusal.record.handle for refusal in refused if refusal.gone}
+        failed = {refusal.record.handle: refusal for refusal in refused if not refusal.gone}
         for held in batches:
-            held.lost.update(record.handle for record in held.records if record.handle in lost)
-            if any(record.handle in failed for record in held.records):
-                held.due = asked_at + max(_RETRY, held.timeout / 8)
-            elif len(held.lost) < len(held.records):
-                held.until = asked_at + seconds
-                held.due = asked_at + max(_SHORTEST_PERIOD, seconds / 2 - self._spread(held))
-            if held in self._held and held.due < self._wakes_at:
-                self._sooner.set()
-        self._tell([each for each in gone if self._is_held(each.record)], [each for each in refused if not each.gone])
+            held.lost.update(record.handle for record in held.records if record.handle in gone)
+            self._note(held, [failed[record.handle] for record in held.records if record.handle in failed], asked_at, seconds)
+        if lost := [refusal for refusal in refused if refusal.gone and self._is_held(refusal.record)]:
+            self._telemetry.visibility_lost(lost)
+
+    def _note(self, held: Held, failed: list[Refusal], asked_at: float, seconds: int) -> None:
+        """Set when the batch is due next."""
+        code = failed[0].code if failed else None
+        if failed:
+            held.due = asked_at + max(_RETRY, held.timeout / 8)
+            if code != held.refused:
+                self._telemetry.extension_refused(failed[0], len(failed))
+        elif len(held.lost) < len(held.records):
+            held.until = asked_at + seconds
+            held.due = asked_at + max(_SHORTEST_PERIOD, seconds / 2 - self._spread(held))
+        held.refused = code
+        if held in self._held and held.due < self._wakes_at:
+            self._sooner.set()
 
     def _is_held(self, record: Record) -> bool:
         """An extension that was in the air when its work ended is refused with reason: that is no loss."""
         return any(record.handle == each.handle for held in self._held for each in held.records)
-
-    def _tell(self, gone: list[Refusal], failed: list[Refusal]) -> None:
-        if gone:
-            self._telemetry.visibility_lost(gone)
-        code = failed[0].code if failed else None
-        if failed and code != self._refused_code:
-            self._telemetry.extension_refused(failed[0], len(failed))
-        self._refused_code = code
