@@ -1,12 +1,11 @@
 """A Python function of the user's, called in this process.
 
-An `async def` handler runs in the task that invokes it. A plain one runs in a thread: past its time limit it cannot be stopped,
-so the outcome is reported at once and `still_running` says when it really returned.
+An `async def` handler runs on the worker's loop, in a task of its own; a plain one in a thread. A thread cannot be stopped, and a
+task may refuse: then the outcome is reported all the same, and `still_running` says when the handler really returned.
 """
 
 import asyncio
 import functools
-import math
 from collections.abc import Callable
 from typing import Any, Final, Self
 
@@ -21,7 +20,10 @@ from handlers.loading import is_async, load_handler
 from handlers.shared_state import find_shared_state
 from handlers.threads import SHARED, HandlerThreads, WorkRaised
 
-_LOG_STREAM: Final = new_log_stream()
+LOG_STREAM: Final = new_log_stream()
+_CLEAN_UP: Final = 1.0
+"""Seconds that an `async def` handler has between being asked to stop and being left behind."""
+_LEFT_BEHIND: Final[set[asyncio.Task[Outcome]]] = set()
 
 
 class PythonFunction:
@@ -55,10 +57,10 @@ class PythonFunction:
             function_name=self._name,
             function_arn=function_arn,
             memory_limit=self._memory_limit,
-            log_stream=_LOG_STREAM,
+            log_stream=LOG_STREAM,
             timeout=self._timeout,
         )
-        return await (self._in_this_task if self._is_async else self._in_a_thread)(event, context)
+        return await (self._in_a_task if self._is_async else self._in_a_thread)(event, context)
 
     async def _in_a_thread(self, event: dict[str, Any], context: LambdaContext) -> Outcome:
         request_id = context.aws_request_id
@@ -72,19 +74,29 @@ class PythonFunction:
             return raised(error.__cause__ or error, request_id)
         return outcome or timed_out(request_id, self._timeout, still_running=call.wait_returned)
 
-    async def _in_this_task(self, event: dict[str, Any], context: LambdaContext) -> Outcome:
-        request_id = context.aws_request_id
-        cancellations = _cancellations()
+    async def _in_a_task(self, event: dict[str, Any], context: LambdaContext) -> Outcome:
+        """In a task of its own, asked to stop once: a handler may clean up, and one that will not stop can be left behind."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        task = loop.create_task(self._guarded(event, context), name=f"handler {self._name}")
         try:
-            with anyio.move_on_after(self._timeout) as limit:
-                value = await self._handler(event, context)
-            # Past the limit no return value counts, even of a handler that did not let itself be stopped: Lambda would kill it.
-            return timed_out(request_id, self._timeout) if limit.cancel_called else read_answer(value, request_id)
-        except BaseException as error:
-            # type() and not isinstance, which asks the user's object for its __class__
-            if issubclass(type(error), asyncio.CancelledError) and (_cancellations() > cancellations or _scope_is_cancelled()):
-                raise  # the caller's; one that the handler made up, or got from a task that it awaits, is an error like any other
-            return timed_out(request_id, self._timeout) if limit.cancel_called else raised(error, request_id)
+            done, _ = await asyncio.wait((task,), timeout=self._timeout)
+            if done and loop.time() - began <= self._timeout:  # past it no answer counts, also if the loop was kept busy
+                return task.result()
+            await _stop(task)
+        except asyncio.CancelledError:
+            with anyio.CancelScope(shield=True):
+                await _stop(task)
+            raise
+        still_running = None if task.done() else functools.partial(_wait_ended, task)
+        return timed_out(context.aws_request_id, self._timeout, still_running=still_running)
+
+    async def _guarded(self, event: dict[str, Any], context: LambdaContext) -> Outcome:
+        """Never raises, so nothing of the handler's reaches the loop: neither SystemExit nor an exception that nobody fetches."""
+        try:
+            return read_answer(await self._handler(event, context), context.aws_request_id)
+        except BaseException as error:  # noqa: BLE001 - as in `_call`
+            return raised(error, context.aws_request_id)
 
 
 def _call(handler: Callable[..., Any], event: dict[str, Any], context: LambdaContext, request_id: str) -> Outcome:
@@ -95,12 +107,19 @@ def _call(handler: Callable[..., Any], event: dict[str, Any], context: LambdaCon
         return raised(error, request_id)
 
 
-def _cancellations() -> int:
-    """How often somebody asked the running task to stop, and was not appeased yet."""
-    task = asyncio.current_task()
-    return 0 if task is None else task.cancelling()
+async def _stop(task: "asyncio.Task[Outcome]") -> None:
+    """Ask the handler to stop, once, and give it a moment to clean up."""
+    task.cancel()
+    await asyncio.wait((task,), timeout=_CLEAN_UP)
+    if not task.done():
+        _LEFT_BEHIND.add(task)
+        task.add_done_callback(_LEFT_BEHIND.discard)
 
 
-def _scope_is_cancelled() -> bool:
-    """Whether a cancel scope of the caller's wants this task to end."""
-    return anyio.current_effective_deadline() == -math.inf
+async def _wait_ended(task: "asyncio.Task[Outcome]") -> None:
+    await asyncio.wait((task,))
+
+
+def left_behind() -> int:
+    """How many `async def` handlers were asked to stop and go on all the same. A loop with such tasks never closes."""
+    return len(_LEFT_BEHIND)

@@ -18,6 +18,8 @@ class QueueFacts:
     """Seconds for which a received record stays hidden from others."""
     redrive: bool
     """Whether a record that keeps failing ends in a dead-letter queue."""
+    waiting: int = 0
+    """About how many records wait to be received."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

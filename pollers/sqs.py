@@ -65,7 +65,8 @@ class SqsQueue:
         """`windowed`: the mapping has a batching window; it decides how absent attributes show in the event (SQS-26)."""
         parsed = Arn.parse(arn)
         self._clients = clients
-        self._client: SQSClient | None = None
+        self._polling: SQSClient | None = None
+        self._settling: SQSClient | None = None
         self._arn = arn
         self._name = parsed.resource
         self._region = parsed.region
@@ -76,19 +77,23 @@ class SqsQueue:
         self._observe = observe
 
     async def describe(self) -> QueueFacts:
-        client = self._client or await self._open()
-        asked = client.get_queue_attributes(QueueUrl=self._url, AttributeNames=["VisibilityTimeout", "RedrivePolicy"])
+        client = self._polling or await self._open()
+        asked = client.get_queue_attributes(
+            QueueUrl=self._url, AttributeNames=["VisibilityTimeout", "RedrivePolicy", "ApproximateNumberOfMessages"]
+        )
         answer = await self._ask("GetQueueAttributes", asked)
         try:
             attributes = answer.get("Attributes", {})
             return QueueFacts(
-                visibility_timeout=int(attributes["VisibilityTimeout"]), redrive=bool(attributes.get("RedrivePolicy"))
+                visibility_timeout=int(attributes["VisibilityTimeout"]),
+                redrive=bool(attributes.get("RedrivePolicy")),
+                waiting=int(attributes.get("ApproximateNumberOfMessages", 0)),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise to_source_error(error, doing=f"GetQueueAttributes on {self._name}") from error
 
     async def receive(self, *, limit: int, wait: int, visibility: int | None) -> list[Record]:
-        client = self._client or await self._open()
+        client = self._polling or await self._open()
         options: dict[str, Any] = {} if visibility is None else {"VisibilityTimeout": visibility}
         if self._fifo:  # a repetition by the SDK after a lost answer gets the same records, not a locked group
             options["ReceiveRequestAttemptId"] = str(uuid.uuid4())
@@ -118,7 +123,7 @@ class SqsQueue:
             entries = [
                 {"Id": str(n), "ReceiptHandle": record.handle, "VisibilityTimeout": seconds} for n, record in enumerate(ten)
             ]
-            client = self._client or await self._open()
+            client = self._settling or await self._open_settling()
             asked = client.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)  # type: ignore[arg-type]  # the TypedDict of the stubs is invariant
             return await self._refusals("ChangeMessageVisibilityBatch", asked, ten)
 
@@ -126,13 +131,18 @@ class SqsQueue:
 
     async def _open(self) -> "SQSClient":
         """Raises SourceError when no client can be made, as with a broken profile: it may be mended while we run."""
-        self._client = client = await self._clients.sqs(self._region)
+        self._polling = client = await self._clients.sqs(self._region, retries=False)
+        self._url = client.meta.endpoint_url.rstrip("/") + self._path
+        return client
+
+    async def _open_settling(self) -> "SQSClient":
+        self._settling = client = await self._clients.sqs(self._region, retries=True)
         self._url = client.meta.endpoint_url.rstrip("/") + self._path
         return client
 
     async def _delete_ten(self, ten: Sequence[Record]) -> list[Refusal]:
         entries = [{"Id": str(n), "ReceiptHandle": record.handle} for n, record in enumerate(ten)]
-        client = self._client or await self._open()
+        client = self._settling or await self._open_settling()
         asked = client.delete_message_batch(QueueUrl=self._url, Entries=entries)  # type: ignore[arg-type]  # as above
         return await self._refusals("DeleteMessageBatch", asked, ten)
 

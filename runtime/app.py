@@ -66,6 +66,9 @@ class Worker:
         pages = WorkerPages(self._telemetry, self._statuses, self._drain)
         async with serve_pages(pages, worker.http_host, worker.http_port) as port, AwsClients() as clients:
             active = [self._supervised(status, clients) for status in self._statuses if _polls(status)]
+            for status in self._statuses:
+                if not _polls(status):
+                    self._telemetry.of_mapping(status.mapping.name, status.mapping.source).state_changed(status.state)
             self._telemetry.worker_started(worker=worker.id, mappings=len(active), functions=len(self._functions), http=port)
             task_status.started(Running(statuses=self._statuses, port=port))
             await supervise(active, self._drain, grace=worker.grace, jitter=self._jitter)
@@ -73,10 +76,10 @@ class Worker:
         self._telemetry.worker_stopped(finished=report.finished, released=report.released, abandoned=report.abandoned)
 
     def _status(self, mapping: EventSourceMapping) -> MappingStatus:
-        status = MappingStatus(mapping=mapping, state=MappingState.CREATING if mapping.enabled else MappingState.DISABLED)
-        if self._config.functions[mapping.function].reserved_concurrency == 0:
-            status.paused = f"function {mapping.function} has ReservedConcurrentExecutions 0"
-        return status
+        none_at_all = self._config.functions[mapping.function].reserved_concurrency == 0
+        state = MappingState.CREATING if mapping.enabled and not none_at_all else MappingState.DISABLED
+        paused = f"function {mapping.function} has ReservedConcurrentExecutions 0" if none_at_all else None
+        return MappingStatus(mapping=mapping, state=state, paused=paused)
 
     def _supervised(self, status: MappingStatus, clients: AwsClients) -> Supervised:
         mapping = status.mapping
@@ -92,7 +95,7 @@ class Worker:
             spec=SPECS[mapping.source],
             source=SqsQueue(clients, mapping.source_arn, windowed=mapping.batch.window > 0, observe=telemetry.request_made),
             invoker=self._functions[mapping.function],
-            slots=Slots(mapping.maximum_concurrency or DEFAULT_CONCURRENCY, self._limiters.get(mapping.function)),
+            slots=self._slots(mapping),
             drain=self._drain,
             status=status,
             telemetry=telemetry,
@@ -100,6 +103,11 @@ class Worker:
             jitter=self._jitter,
         )
         await run_queue_mapping(parts)
+
+    def _slots(self, mapping: EventSourceMapping) -> Slots:
+        sharing = sum(_polls(status) for status in self._statuses if status.mapping.function == mapping.function)
+        maximum = mapping.maximum_concurrency or DEFAULT_CONCURRENCY
+        return Slots(maximum, self._limiters.get(mapping.function), sharing=sharing)
 
 
 def _polls(status: MappingStatus) -> bool:

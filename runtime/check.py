@@ -1,15 +1,16 @@
 """What `esm check` finds beyond the file: handlers that cannot be imported, and what AWS says of the sources."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from handlers.loading import HandlerLoadError
-from handlers.python_function import PythonFunction
+from handlers.python_function import LOG_STREAM, PythonFunction
 from pollers.aws.clients import AwsClients
 from pollers.errors import SourceError
 from pollers.sqs import SqsQueue
-from runtime.config import Config
+from runtime.config import Config, Handlers, Problem
+from runtime.core.mapping import EventSourceMapping
 from runtime.queue_facts import queue_warnings
 
 
@@ -18,56 +19,93 @@ class Loaded:
     """The functions whose handlers could be imported, and what is wrong with the others."""
 
     functions: Mapping[str, PythonFunction]
-    problems: tuple[str, ...]
-    one_at_a_time: Mapping[str, str]
+    problems: tuple[Problem, ...]
+    one_at_a_time: Mapping[str, Problem]
     """Functions that spoil their own state when two of their invocations run at once -> why, and what to do."""
 
 
-def load_functions(config: Config) -> Loaded:
-    """Import every handler, with the functions' variables in the environment, as Lambda has them."""
-    os.environ.update(config.environment)
+def load_functions(handlers: Handlers, mappings: Collection[EventSourceMapping] = ()) -> Loaded:
+    """Import every handler, with the environment that Lambda would give it as far as one process can."""
+    os.environ.update(handlers.environment)
+    for name, value in lambda_environment(handlers, mappings).items():
+        os.environ.setdefault(name, value)
     functions: dict[str, PythonFunction] = {}
-    problems: list[str] = []
-    one_at_a_time: dict[str, str] = {}
-    for name, spec in config.functions.items():
+    problems: list[Problem] = []
+    one_at_a_time: dict[str, Problem] = {}
+    for name, spec in handlers.functions.items():
+
+        def problem(message: str, name: str = name) -> Problem:
+            return Problem(file=handlers.file, line=handlers.lines[name], message=message, where=f"function {name}")
+
         try:
             function = functions[name] = PythonFunction.load(spec)
         except HandlerLoadError as error:
-            problems.append(f"function {name}: {error.error_type}: {error} (looked up in {spec.code_root})")
-        else:
-            shared = None if spec.reserved_concurrency in (0, 1) else function.shared_state
-            if shared is not None:
-                one_at_a_time[name] = (
-                    f"function {name} keeps {shared} for all of its invocations, and Lambda never runs two side by side in one"
-                    " process: here it runs one batch at a time. Make it inside the handler to run several"
-                )
+            problems.append(problem(f"{error.error_type}: {error} (looked up in {spec.code_root})"))
+            continue
+        shared = None if spec.reserved_concurrency in (0, 1) else function.shared_state
+        if shared is not None:
+            text = f"it keeps {shared} for all of its invocations, and Lambda never runs two side by side in one process"
+            one_at_a_time[name] = problem(f"{text}: here it runs one batch at a time. Make it inside the handler to run several")
     return Loaded(functions=functions, problems=tuple(problems), one_at_a_time=one_at_a_time)
+
+
+def lambda_environment(handlers: Handlers, mappings: Collection[EventSourceMapping]) -> dict[str, str]:
+    """What Lambda sets itself (COM-43, COM-48), where it is the same for all functions and mappings of this process."""
+    found: dict[str, str] = {}
+    regions = {mapping.region for mapping in mappings}
+    if len(regions) == 1:
+        (region,) = regions
+        found |= {"AWS_REGION": region, "AWS_DEFAULT_REGION": region}
+    if len(handlers.functions) == 1:
+        (spec,) = handlers.functions.values()
+        found |= {
+            "_HANDLER": spec.handler,
+            "LAMBDA_TASK_ROOT": str(spec.code_root),
+            "AWS_LAMBDA_FUNCTION_NAME": spec.name,
+            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(spec.memory_size),
+            "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{spec.name}",
+            "AWS_LAMBDA_LOG_STREAM_NAME": LOG_STREAM,
+        }
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnlineFindings:
     """What AWS said: problems stop a mapping from working, warnings do not."""
 
-    problems: tuple[str, ...]
-    warnings: tuple[str, ...]
+    problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
 
 
 async def check_online(config: Config) -> OnlineFindings:
-    """Ask AWS about every enabled mapping's source: that it exists, can be read, and fits the function."""
-    problems: list[str] = []
-    warnings: list[str] = []
+    """Ask AWS about every enabled mapping's source: that it exists, can be read, and fits the function.
+
+    Readable is found out as AWS does when a mapping is made, by a receive (SQS-10), but only of an empty queue: a receive counts
+    toward the dead-letter queue.
+    """
+    problems: list[Problem] = []
+    warnings: list[Problem] = []
     async with AwsClients() as clients:
         for mapping in config.mappings:
             if not mapping.enabled:
                 continue
+
+            def finding(message: str, name: str = mapping.name) -> Problem:
+                line = config.mapping_lines[name]
+                return Problem(file=config.handlers.file, line=line, message=message, where=f"mapping {name}")
+
             queue = SqsQueue(clients, mapping.source_arn, windowed=False, observe=_not_counted)
             try:
                 facts = await queue.describe()
+                if not facts.waiting:
+                    await queue.receive(limit=1, wait=0, visibility=0)
             except SourceError as error:
-                problems.append(f"mapping {mapping.name}: {error}")
+                problems.append(finding(str(error)))
                 continue
-            found = queue_warnings(mapping, config.functions[mapping.function], facts)
-            warnings += [f"mapping {mapping.name}: {text}" for text in found]
+            if facts.waiting:
+                warnings.append(finding("whether messages can be received was not tried: some are waiting, and a receive counts"))
+            warnings += map(finding, queue_warnings(mapping, config.functions[mapping.function], facts))
     return OnlineFindings(problems=tuple(problems), warnings=tuple(warnings))
 
 

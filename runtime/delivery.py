@@ -31,6 +31,8 @@ class Delivered:
     """Left to the queue: they come back after the visibility timeout."""
     released: tuple[Record, ...] = ()
     """Never invoked, and to be given back, because the drain began."""
+    invoked: bool = True
+    """The handler saw the records."""
     failed: bool = False
     """It ended in a function error."""
     still_running: Callable[[], Awaitable[None]] | None = None
@@ -85,9 +87,9 @@ class QueueDelivery:
             pause = backoff(batch.throttles, base=_THROTTLE_BASE, cap=_THROTTLE_CAP, jitter=self._jitter())
             if anyio.current_time() + pause >= held.until or held.lost:
                 self._telemetry.throttled_batch_let_go(len(batch.records))
-                return Delivered(returned=batch.records)
+                return Delivered(returned=batch.records, invoked=False)
             if not await self._drain.pause(pause):
-                return Delivered(released=batch.records)
+                return Delivered(released=batch.records, invoked=False)
 
     async def _invoke(self, batch: Batch, request_id: str) -> Outcome:
         event = self._spec.envelope(batch.records)

@@ -184,7 +184,7 @@ async def _work(
         path = Path(folder) / "esm.yaml"
         path.write_text(_config_text(lines))
         config = load_config(path, {})
-    worker = Worker(config, load_functions(config).functions, telemetry=telemetry, drain=drain)
+    worker = Worker(config, load_functions(config.handlers).functions, telemetry=telemetry, drain=drain)
     await worker.run(task_status=task_status)
 
 

@@ -5,9 +5,13 @@ in flight goes on with its visibility kept; when the grace period is over, or at
 close, then the HTTP server; one last line says what was finished, released and abandoned.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import anyio
+
+T = TypeVar("T")
 
 
 class Drain:
@@ -36,6 +40,20 @@ class Drain:
 
     async def wait_cut(self) -> None:
         await self._cut.wait()
+
+    async def unless_begun(self, ask: Callable[[], Awaitable[T]]) -> T | None:
+        """Ask, for as long as the drain has not begun; only for what holds nothing. None when it began first."""
+        answer: T | None = None
+        async with anyio.create_task_group() as tasks:
+
+            async def give_up() -> None:
+                await self._begun.wait()
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(give_up, name="until the drain begins")
+            answer = await ask()
+            tasks.cancel_scope.cancel()
+        return answer
 
     async def pause(self, seconds: float) -> bool:
         """Wait, but no longer than until the drain begins; True when the whole time has passed."""

@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup
 from handlers.invoker import FunctionSpec, Invoker
 from pollers.errors import SourceError, SourceRejected
 from pollers.record import Record
-from pollers.source import QueueFacts, QueueSource, QueueSpec
+from pollers.source import QueueFacts, QueueSource, QueueSpec, Refusal
 from runtime.core.backoff import backoff
 from runtime.core.batching import Batch, BatchWindow
 from runtime.core.decisions import split_held_groups
@@ -102,6 +102,7 @@ class _QueuePoller:
             telemetry=parts.telemetry,
             jitter=parts.jitter,
         )
+        self._status.begin()
         self._status.slots = self._slots.maximum
         self._status.allowed = self._slots.allowed
 
@@ -111,16 +112,24 @@ class _QueuePoller:
         """Ask until the queue answers; None when the drain begins first."""
         while not self._drain.begun:
             try:
-                facts = await self._source.describe()
+                facts = await self._describe_once()
             except SourceError as error:
                 self._source_failed(error)
                 await self._drain.pause(self._resume_at - anyio.current_time())
-            else:
+                continue
+            if facts is not None:
                 self._learn(facts)
                 for warning in queue_warnings(self._mapping, self._parts.function, facts):
                     self._telemetry.source_warned(warning)
                 return facts
         return None
+
+    async def _describe_once(self) -> QueueFacts | None:
+        """None when the drain begins before the answer. An error comes out as itself, not as a group."""
+        try:
+            return await self._drain.unless_begun(self._source.describe)
+        except* SourceError as errors:
+            raise errors.exceptions[0] from None
 
     async def run_refresh(self) -> None:
         """The timeout of a queue may be changed while we run. What goes wrong here, the receives meet and tell as well."""
@@ -219,9 +228,9 @@ class _QueuePoller:
         self._wanted = plan_receives(self._wanted, full=full, empty=not len(window), slots=self._slots.allowed)
 
     def _first_wait(self) -> int:
-        """A long poll; a short one to learn that the queue answers (again), or where others wait for the shared slot."""
+        """A long poll; a short one to learn that the queue answers (again), or where others may want the shared slot."""
         sure = self._answered and self._status.error is None
-        return LONGEST_WAIT if sure and not self._slots.contended else 0
+        return LONGEST_WAIT if sure and not self._slots.scarce else 0
 
     def _rest(self, wait: int, *, early: bool) -> None:
         """After a poll that brought nothing.
@@ -230,7 +239,7 @@ class _QueuePoller:
         A long poll that does not wait (a server without them, messages that all go to a dead-letter queue) is slowed down.
         """
         pause = 0.0
-        if wait == 0 and self._answered and self._slots.contended:
+        if wait == 0 and self._answered and self._slots.scarce:
             pause = LONGEST_WAIT
         elif early:
             pause = _EARLY_PAUSE
@@ -334,12 +343,17 @@ class _QueuePoller:
         return delivered
 
     def _account(self, delivered: Delivered) -> None:
+        if not delivered.invoked:
+            return
         self._status.last_result = "PROBLEM: Function call failed" if delivered.failed else "OK"
         if self._drain.begun:
             self._drain.report.finished += len(delivered.settled) + len(delivered.returned)
-        damped = delivered.failed and not self._mapping.report_item_failures
-        planned = plan_concurrency(self._slots.own, failed=damped, maximum=self._slots.maximum)
-        if planned != self._slots.own:
+        self._plan_concurrency(failed=delivered.failed and not self._mapping.report_item_failures)
+
+    def _plan_concurrency(self, *, failed: bool) -> None:
+        own, overdue = self._slots.own, self._status.overdue
+        planned = plan_concurrency(own, failed=failed, maximum=self._slots.maximum, overdue=overdue)
+        if planned != own:
             self._slots.allow(planned)
             self._status.allowed = self._slots.allowed
 
@@ -356,29 +370,35 @@ class _QueuePoller:
                 while self._drain.begun and self._status.receiving:
                     await self._wait_change()
         finally:  # also when the grace period ends
+            refused = [Refusal(record=record, code="no_answer", message="", gone=False) for record in records]
             with anyio.move_on_after(_LAST_WORD, shield=True):
                 refused = await self._source.extend(records[::-1], 0)
-                self._telemetry.records_released(records, refused)
-                self._drain.report.released += len(records) - len(refused)
+            kept = [refusal for refusal in refused if not refusal.gone]  # what is gone is with the queue already
+            self._telemetry.records_released(len(records) - len(kept), kept, stopping=self._drain.begun)
+            if self._drain.begun:
+                self._drain.report.released += len(records) - len(kept)
+            self._abandon(len(kept))
 
     def _abandon(self, records: int) -> None:
         if records:
             self._telemetry.records_abandoned(records)
-            self._drain.report.abandoned += records
+            if self._drain.begun:
+                self._drain.report.abandoned += records
 
     async def _wait_overdue(self, slot: Slot, still_running: Callable[[], Awaitable[None]]) -> None:
         """Hold the slot of a handler that could not be stopped until it really returns."""
         self._count_overdue(1)
         try:
             await still_running()
-        finally:
             self._count_overdue(-1)
+        finally:
             slot.release()
 
     def _count_overdue(self, change: int) -> None:
         self._status.overdue += change
         self._telemetry.overdue_handlers(self._status.overdue, change)
-        if self._status.overdue < self._slots.allowed:
+        self._plan_concurrency(failed=False)
+        if self._status.overdue < self._slots.most:
             self._status.overdue_since = None
         elif self._status.overdue_since is None:
             self._status.overdue_since = anyio.current_time()

@@ -23,14 +23,15 @@ class Slot:
 class Slots:
     """The slots of one mapping; waiters are served in order."""
 
-    def __init__(self, maximum: int, function: anyio.CapacityLimiter | None) -> None:
-        """`function`: what all mappings of the function share; None when it has no reserved concurrency."""
+    def __init__(self, maximum: int, function: anyio.CapacityLimiter | None, *, sharing: int = 1) -> None:
+        """`function`: what the `sharing` mappings of the function share; None when it has no reserved concurrency."""
         self.maximum = maximum
         self.own = maximum
         """How many batches the mapping itself allows at once now."""
         self._taken = 0
         self._mapping = anyio.CapacityLimiter(maximum)
         self._function = function
+        self._too_few = function is not None and sharing > function.total_tokens
         self._waiting = 0
 
     @property
@@ -42,6 +43,16 @@ class Slots:
     def contended(self) -> bool:
         """Another mapping waits for the slots that this one shares with it."""
         return self._function is not None and self._function.statistics().tasks_waiting > self._waiting
+
+    @property
+    def most(self) -> int:
+        """How many batches could ever run at once."""
+        return self.maximum if self._function is None else min(self.maximum, int(self._function.total_tokens))
+
+    @property
+    def scarce(self) -> bool:
+        """There are not enough slots to keep one for a long poll: fewer than mappings that share them, or others wait."""
+        return self._too_few or self.contended
 
     @property
     def may_keep(self) -> bool:

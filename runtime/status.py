@@ -33,6 +33,11 @@ class MappingStatus:
     restarts: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
 
+    def begin(self) -> None:
+        """Nothing runs: the mapping starts, or starts again after a crash."""
+        self.receiving = self.delivering = self.overdue = 0
+        self.overdue_since = None
+
     def move(self, state: MappingState) -> bool:
         """Follow an arrow of the transition table; False when the mapping stands there already."""
         if state is self.state:

@@ -25,12 +25,13 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from handlers.invoker import FunctionError
 from pollers.aws.errors import THROTTLED
 from pollers.errors import SourceError, SourceRejected
-from pollers.record import Record
 from pollers.source import Refusal
 from runtime.core.mapping import MappingState
 
 _LABELS: Final = ("mapping", "source")
 _DURATIONS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
+_LONGEST_TEXT: Final = 1000
+"""Characters of an error's text in the log: a handler may have put anything into it."""
 _WAITS: Final = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 2, 5, 10, 20, 60, 300)
 _RECORDS: Final = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000)
 _BYTES: Final = tuple(float(4**n) for n in range(5, 12))  # 1 KiB to 4 MiB; a full batch (6 MiB) is over the last
@@ -208,7 +209,7 @@ class MappingTelemetry:
             request_id=request_id,
             records=records,
             error_type=error.error_type,
-            error=error.message,
+            error=error.message[:_LONGEST_TEXT],
             stack="".join(error.document.get("stackTrace", ())) or None,
         )
 
@@ -246,9 +247,12 @@ class MappingTelemetry:
         """Told once per change, not once per try."""
         self._log.warning("extension_refused", records=records, code=refusal.code, message=refusal.message)
 
-    def records_released(self, records: Sequence[Record], refused: Sequence[Refusal]) -> None:
-        self._released.inc(len(records) - len(refused))
-        self._log.info("records_released", records=len(records) - len(refused))
+    def records_released(self, released: int, refused: Sequence[Refusal], *, stopping: bool) -> None:
+        """Given back: at shutdown, or because an earlier record of their group failed."""
+        if stopping:
+            self._released.inc(released)
+        if released:
+            self._log.info("records_released" if stopping else "records_given_back", records=released)
         if refused:
             self._log.warning("release_refused", records=len(refused), code=refused[0].code, message=refused[0].message)
 

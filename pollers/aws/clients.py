@@ -36,16 +36,20 @@ class AwsClients:
     def __init__(self) -> None:
         self._session = get_session()
         self._stack = AsyncExitStack()
-        self._clients: dict[tuple[str, str], SQSClient] = {}
+        self._clients: dict[tuple[str, bool], SQSClient] = {}
         self._making = anyio.Lock()  # two mappings of one region ask at the same moment; one client shall serve both
 
-    async def sqs(self, region: str) -> "SQSClient":
-        """The SQS client of a region; raises SourceError when it cannot be made (a broken profile, a bad endpoint URL)."""
+    async def sqs(self, region: str, *, retries: bool) -> "SQSClient":
+        """The SQS client of a region; raises SourceError when it cannot be made (a broken profile, a bad endpoint URL).
+
+        `retries`: as the user's settings say (AWS_RETRY_MODE, AWS_MAX_ATTEMPTS, profile). Polls go without: their back-off is the
+        mapping's own, trouble shall show at the first try, and a receive that is repeated after a lost answer strands records.
+        """
         async with self._making:
-            key = ("sqs", region)
+            key = (region, retries)
             if key not in self._clients:
                 try:
-                    made = self._session.create_client("sqs", region_name=region, config=_config())
+                    made = self._session.create_client("sqs", region_name=region, config=_config(retries=retries))
                     self._clients[key] = await self._stack.enter_async_context(made)
                 except Exception as error:
                     raise to_source_error(error, doing=f"making an SQS client for {region}") from error
@@ -58,14 +62,13 @@ class AwsClients:
         await self._stack.__aexit__(kind, error, trace)
 
 
-def _config() -> AioConfig:
+def _config(*, retries: bool) -> AioConfig:
     """The user agent is fixed because botocore otherwise builds it twice a request, at 18 % of a call's CPU.
 
     Requests are made from validated configuration by one module per source: validating each again costs another 6 %.
-    Retry mode and attempts stay the user's (AWS_RETRY_MODE, AWS_MAX_ATTEMPTS, profile).
     """
     versions = f"aiobotocore/{aiobotocore.__version__} python/{platform.python_version()}"
-    return AioConfig(
+    config = AioConfig(
         connect_timeout=_CONNECT_TIMEOUT,
         read_timeout=_READ_TIMEOUT,
         max_pool_connections=_MOST_CONNECTIONS,
@@ -73,3 +76,4 @@ def _config() -> AioConfig:
         user_agent=f"esm-runtime/{metadata.version('esm-runtime')} {versions}",
         parameter_validation=False,
     )
+    return config if retries else config.merge(AioConfig(retries={"total_max_attempts": 1}))

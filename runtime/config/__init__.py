@@ -22,17 +22,19 @@ from runtime.config.document import read_document
 from runtime.config.functions import read_functions
 from runtime.config.mappings import read_mappings
 from runtime.config.nodes import Entry, Report, read_entries
-from runtime.config.problems import ConfigError, Problem, in_order, shown, suggestion
+from runtime.config.problems import ConfigError, Handlers, Problem, in_order, shown, suggestion
 from runtime.config.worker import MemoryState, SqliteState, WorkerConfig, new_worker_id, read_worker
 from runtime.core.mapping import EventSourceMapping
 
 __all__ = [
     "Config",
     "ConfigError",
+    "Handlers",
     "MemoryState",
     "Problem",
     "SqliteState",
     "WorkerConfig",
+    "in_order",
     "load_config",
     "new_worker_id",
 ]
@@ -43,10 +45,12 @@ class Config:
     """A file that was found to be right, defaults filled in."""
 
     functions: dict[str, FunctionSpec]
-    environment: dict[str, str]
-    """`Environment.Variables` of all functions: to be set before a handler is imported."""
+    handlers: Handlers
+    """The same functions, as their handlers are to be imported."""
     mappings: tuple[EventSourceMapping, ...]
     """In the order of the file; never empty."""
+    mapping_lines: dict[str, int]
+    """Name of a mapping -> where it stands."""
     worker: WorkerConfig
     warnings: tuple[Problem, ...]
     """What has no effect, by line. The file is right all the same."""
@@ -64,14 +68,23 @@ def load_config(path: Path, environ: Mapping[str, str], *, new_id: Callable[[], 
     sections = _sections(report, root)
     folder = Path(os.path.abspath(path)).parent  # noqa: PTH100  # Path.resolve would follow a link away from the file's folder
     functions = read_functions(report, sections["functions"], folder) if "functions" in sections else None
-    mappings = read_mappings(report, sections["mappings"], functions) if "mappings" in sections else ()
+    mappings = read_mappings(report, sections["mappings"], functions) if "mappings" in sections else None
     worker = read_worker(report, sections.get("worker"), new_id)
-    if report.problems or functions is None:  # without functions there is a problem
+    if functions is None:  # then there is a problem
         raise ConfigError(in_order(report.problems))
+    handlers = Handlers(
+        file=report.file,
+        functions={name: spec for name, spec in functions.specs.items() if name in functions.lines},
+        lines=functions.lines,
+        environment=functions.environment,
+    )
+    if report.problems or mappings is None:
+        raise ConfigError(in_order(report.problems), handlers)
     return Config(
         functions=functions.specs,
-        environment=functions.environment,
-        mappings=mappings,
+        handlers=handlers,
+        mappings=mappings.values,
+        mapping_lines=mappings.lines,
         worker=worker,
         warnings=in_order(report.warnings),
     )

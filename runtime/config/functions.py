@@ -21,11 +21,14 @@ class Functions:
     specs: dict[str, FunctionSpec]
     environment: dict[str, str]
     """`Environment.Variables` of all functions, merged."""
+    lines: dict[str, int]
+    """Where `Handler` stands, for the functions with which nothing is wrong."""
 
 
 def read_functions(report: Report, entry: Entry, folder: Path) -> Functions:
     """Read every function. `folder` is absolute: the one that `CodeUri` starts from."""
     blocks: dict[str, Block[schema.Function]] = {}
+    lines: dict[str, int] = {}
     entries = read_entries(report, entry, "functions")
     if entries == {}:
         report.problem(entry.line, "functions is empty: add the function that a mapping runs")
@@ -34,10 +37,13 @@ def read_functions(report: Report, entry: Entry, folder: Path) -> Functions:
         is_name(part, name, found, schema.FunctionKey, "functions")
         blocks[name] = read_block(part, found, schema.Function, name="this", strangers=schema.FUNCTION_STRANGERS)
         _check_function(part, blocks[name], folder)
+        if not part.problems:
+            lines[name] = blocks[name].line_of("Handler")
         report.take(part, f"function {shown(name)}")
     return Functions(
         specs={name: _spec(name, block.value, folder) for name, block in blocks.items()},
         environment=_merged_environment(report, blocks),
+        lines=lines,
     )
 
 

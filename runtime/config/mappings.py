@@ -54,11 +54,17 @@ class _Candidate:
         self.part.problem(self.block.line_of(*key.split(".")), message)
 
 
-def read_mappings(report: Report, entry: Entry, functions: Functions | None) -> tuple[EventSourceMapping, ...]:
-    """Read every mapping. `functions` is None when that part of the file could not be read.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mappings:
+    """What `mappings` says; complete only when nothing was reported."""
 
-    The result is complete only when nothing was reported.
-    """
+    values: tuple[EventSourceMapping, ...]
+    lines: dict[str, int]
+    """Name of a mapping -> where it stands."""
+
+
+def read_mappings(report: Report, entry: Entry, functions: Functions | None) -> Mappings:
+    """Read every mapping. `functions` is None when that part of the file could not be read."""
     items = read_items(report, entry, "mappings")
     if items == []:
         report.problem(entry.line, "mappings is empty, so there is nothing to do: add a mapping")
@@ -73,7 +79,8 @@ def read_mappings(report: Report, entry: Entry, functions: Functions | None) -> 
     mappings = tuple(_mappings(candidates))
     if mappings and not any(mapping.enabled for mapping in mappings):
         report.warning(entry.line, "every mapping has Enabled: false, so the worker will poll nothing")
-    return mappings
+    lines = {candidate.name: candidate.block.line for candidate in candidates if candidate.name is not None}
+    return Mappings(values=mappings, lines=lines)
 
 
 def _candidate(part: Report, number: int, item: Entry, functions: Functions | None) -> _Candidate:
@@ -230,7 +237,7 @@ def _check_duplicates(candidates: list[_Candidate], file: str) -> None:
                     "EventSourceArn",
                     f"{first.where} on line {first.block.line} ties this queue to this function already: remove one of them "
                     f'(AWS: An event source mapping with SQS arn (" {queue.arn} ") and function (" {function.name} ") already '
-                    f"exists. Please update or delete the existing mapping, {first.name} ({file}:{first.block.line}))",
+                    f"exists. Please update or delete the existing mapping, {first.where} ({file}:{first.block.line}))",
                 )
                 continue  # their names are the same too, unless given
         first = names.setdefault(name, candidate) if name else candidate

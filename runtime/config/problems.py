@@ -1,9 +1,11 @@
 """What is wrong with a configuration file, in the words that its author reads."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
+
+from handlers.invoker import FunctionSpec
 
 _SHOWN: Final = 80
 
@@ -26,11 +28,25 @@ class Problem:
         return _printable(f"{self.where} ({place}): {self.message}" if self.where else f"{place}: {self.message}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handlers:
+    """What it takes to import the handlers of a file."""
+
+    file: str
+    functions: Mapping[str, FunctionSpec]
+    lines: Mapping[str, int]
+    """Name of a function -> where its `Handler` stands."""
+    environment: Mapping[str, str]
+    """To be set beforehand."""
+
+
 class ConfigError(Exception):
     """The configuration cannot be used. `problems` holds everything that is wrong with it, by line; never empty."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], handlers: "Handlers | None" = None) -> None:
+        """`handlers`: what can be imported all the same, to find what is wrong there too."""
         self.problems = tuple(problems)
+        self.handlers = handlers
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 

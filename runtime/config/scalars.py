@@ -157,7 +157,7 @@ def _integer(scalar: Scalar, kind: inspect.IntType, path: tuple[str, ...]) -> in
     name = ".".join(path)
     if not _DIGITS.fullmatch(scalar.text):
         raise Wrong(f"{name} is {shown(scalar.text)!r}, but it must be a whole number in plain digits, as in 10")
-    if scalar.quoted or scalar.meaning == "str":
+    if not scalar.expanded and (scalar.quoted or scalar.meaning == "str"):  # inside { } YAML wants quotes around ${NAME}
         raise Wrong(f'{name} is the text "{scalar.text}", but it must be a number: remove the quotes')
     number, low, high = int(scalar.text), kind.ge, kind.le
     if low is not None and number < low:
@@ -180,7 +180,7 @@ def _boolean(scalar: Scalar, name: str) -> bool:
     word = scalar.text.lower()
     if word not in _TRUE | _FALSE:
         raise Wrong(f"{name} is {shown(scalar.text)!r}, but it must be true or false")
-    if scalar.quoted:
+    if scalar.quoted and not scalar.expanded:
         raise Wrong(f'{name} is the text "{scalar.text}", but it must be true or false: remove the quotes')
     return word in _TRUE
 

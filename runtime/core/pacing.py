@@ -23,9 +23,13 @@ def plan_receives(receives: int, *, full: bool, empty: bool, slots: int) -> int:
     return max(1, min(receives, slots))
 
 
-def plan_concurrency(allowed: int, *, failed: bool, maximum: int) -> int:
-    """How many batches may run at once after one more of them failed or succeeded; never below 2 (SQS-41) while 2 are allowed."""
-    return max(min(2, maximum), min(maximum, allowed - 1 if failed else allowed + 1))
+def plan_concurrency(allowed: int, *, failed: bool, maximum: int, overdue: int = 0) -> int:
+    """How many batches may run at once after one more of them failed or succeeded.
+
+    Never below 2 (SQS-41) beside the slots that `overdue` handlers hold, as far as `maximum` allows: one success must always be
+    possible, or the way back up would be closed.
+    """
+    return max(min(2 + overdue, maximum), min(maximum, allowed - 1 if failed else allowed + 1))
 
 
 def plan_parallel(parallel: int, *, full: bool, missing: int, room: int, mean_size: int) -> int:

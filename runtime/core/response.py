@@ -43,12 +43,12 @@ def failed_items(response: Any, ids: Collection[RecordId]) -> ItemFailures:
 def _judge_items(listed: list[Any], ids: Collection[RecordId]) -> ItemFailures:
     known = frozenset(ids)
     failed: set[RecordId] = set()
-    for item in listed:
+    for number, item in enumerate(listed):
         name = item.get(_ITEM) if isinstance(item, dict) else None
         if not isinstance(name, str) or not name:
-            return _whole_batch(ids, f"an entry of {_KEY} has no {_ITEM}")
+            return _whole_batch(ids, f"entry {number} of {_KEY} has no {_ITEM}")
         if name not in known:
-            return _whole_batch(ids, f"{_KEY} names {name!r}, which is not in the batch")
+            return _whole_batch(ids, f"entry {number} of {_KEY} names a record that is not in the batch")
         failed.add(RecordId(name))
     return ItemFailures(failed=frozenset(failed))
 

@@ -68,7 +68,8 @@ class LocalAws:
     async def receive_all(self, name: str) -> list[dict[str, Any]]:
         """Every visible message, each once; they stay hidden for the queue's timeout."""
         messages: list[dict[str, Any]] = []
-        while got := (await self.ask("ReceiveMessage", QueueUrl=self.url_of(name), MaxNumberOfMessages=10)).get("Messages"):
+        request = {"QueueUrl": self.url_of(name), "MaxNumberOfMessages": 10, "MessageSystemAttributeNames": ["All"]}
+        while got := (await self.ask("ReceiveMessage", **request)).get("Messages"):
             messages += got
         return messages
 

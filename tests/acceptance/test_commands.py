@@ -98,10 +98,10 @@ async def test_run_with_handlers_that_cannot_be_imported_names_each(tmp_path: Pa
     ended = await esm(site, "run", "-c", "esm.yaml")
     assert_lines_without_traceback(
         ended,
-        "function a: Runtime.ImportModuleError: Unable to import module 'broken': No module named 'nothing_of_that_name'",
-        "function b: Runtime.HandlerNotFound: Handler 'handler' missing on module 'empty'",
-        "function c: Runtime.UserCodeSyntaxError: Syntax error in module 'unreadable'",
-        "function d: Runtime.ImportModuleError: Unable to import module 'absent'",
+        "function a (esm.yaml:4): Runtime.ImportModuleError: Unable to import module 'broken': No module named 'nothing_of_that_name'",
+        "function b (esm.yaml:7): Runtime.HandlerNotFound: Handler 'handler' missing on module 'empty'",
+        "function c (esm.yaml:10): Runtime.UserCodeSyntaxError: Syntax error in module 'unreadable'",
+        "function d (esm.yaml:13): Runtime.ImportModuleError: Unable to import module 'absent'",
     )
 
 
@@ -143,25 +143,37 @@ async def test_check_of_a_right_file_ends_well_and_asks_nobody(tmp_path: Path) -
 async def test_check_online_finds_a_missing_queue_and_a_short_visibility_timeout(tmp_path: Path) -> None:
     """SQS-06, SQS-10."""
     site = Site(tmp_path)
-    site.write_config({"f": function("works", Timeout=60)}, [mapping("short"), mapping("missing"), mapping("good")])
+    site.write_config(
+        {"f": function("works", Timeout=60)}, [mapping(name) for name in ("short", "missing", "full", "closed", "good")], grace=25
+    )
     async with local_aws() as aws:
         await aws.make_queue("short", visibility=30, dead_after=5)
-        await aws.make_queue("good", visibility=360, dead_after=5)
+        for name in ("full", "closed", "good"):
+            await aws.make_queue(name, visibility=360, dead_after=5)
+        await aws.send("full", "a")
+        aws.add_fault(fault="access_denied", operation="ReceiveMessage", queue="closed")
         ended = await esm(site, "check", "-c", "esm.yaml", "--online", "--json", endpoint_url=aws.endpoint.url)
-        assert aws.requests("ReceiveMessage") == 0  # a check takes no message from anybody
+        (message,) = await aws.receive_all("full")
+        assert message["Attributes"]["ApproximateReceiveCount"] == "1"  # a check takes no message from anybody
     assert ended.code == 1
     found = json.loads(ended.out)
-    (problem,), (warning,) = found["problems"], found["warnings"]
-    assert problem.startswith("mapping missing: ")
-    assert "The specified queue does not exist" in problem
-    assert warning.startswith("mapping short: Queue visibility timeout: 30 seconds is less than Function timeout: 60 seconds")
+    missing, closed = found["problems"]
+    assert missing.startswith("mapping missing (esm.yaml:")
+    assert "The specified queue does not exist" in missing
+    assert closed.startswith("mapping closed (esm.yaml:")
+    assert "ReceiveMessage on closed: AccessDenied" in closed
+    short, full = found["warnings"]
+    assert short.startswith("mapping short (esm.yaml:")
+    assert "Queue visibility timeout: 30 seconds is less than Function timeout: 60 seconds" in short
+    assert full.startswith("mapping full (esm.yaml:")
+    assert "was not tried" in full
 
 
 async def test_check_online_without_an_endpoint_says_so_without_a_traceback(tmp_path: Path) -> None:
     site = Site(tmp_path)
-    site.write_config({"f": function("works")}, [mapping("orders")])
+    site.write_config({"f": function("works")}, [mapping("orders")], grace=25)
     ended = await esm(site, "check", "-c", "esm.yaml", "--online")
-    assert_lines_without_traceback(ended, "mapping orders: GetQueueAttributes on orders: no answer", "esm.yaml: 1 problem")
+    assert_lines_without_traceback(ended, "GetQueueAttributes on orders: no answer", "esm.yaml: 1 problem")
 
 
 async def test_the_demo_accounts_for_every_record(tmp_path: Path) -> None:

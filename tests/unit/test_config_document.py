@@ -194,7 +194,9 @@ def test_a_reference_that_cannot_be_replaced_is_a_problem(tmp_path: Path, refere
 def test_references_are_replaced_before_a_plain_scalar_gets_its_type(tmp_path: Path) -> None:
     mapping = load(tmp_path, FUNCTIONS + MAPPINGS + "    BatchSize: ${N:-7}\n    Enabled: ${E}\n", E="false").mappings[0]
     assert (mapping.batch.records, mapping.enabled) == (7, False)
-    check(tmp_path, FUNCTIONS + MAPPINGS + "    BatchSize: '${N:-7}'  #! remove the quotes\n")
+    quoted = load(tmp_path, FUNCTIONS + MAPPINGS + "    BatchSize: '${N:-7}'\n    Enabled: '${E}'\n", E="false").mappings[0]
+    assert (quoted.batch.records, quoted.enabled) == (7, False)  # inside { } YAML wants the quotes
+    check(tmp_path, FUNCTIONS + MAPPINGS + "    BatchSize: '7'  #! remove the quotes\n")
     check(tmp_path, FUNCTIONS + MAPPINGS + "    BatchSize: ${N}  #! BatchSize is 'many'\n", N="many")
     check(tmp_path, FUNCTIONS + MAPPINGS + "    BatchSize: ${N}  #! whole number\n", N="")
 
@@ -273,7 +275,7 @@ def test_a_name_that_yaml_takes_for_something_else_must_be_quoted(tmp_path: Path
 
 def test_signs_that_only_yaml_knows_are_text(tmp_path: Path) -> None:
     text = FUNCTIONS + "    Environment:\n      Variables:\n        SIGN: =\n        MERGE: <<\n" + MAPPINGS
-    assert load(tmp_path, text).environment == {"SIGN": "=", "MERGE": "<<"}
+    assert load(tmp_path, text).handlers.environment == {"SIGN": "=", "MERGE": "<<"}
 
 
 def test_a_handler_that_yaml_takes_for_a_boolean_is_told_what_a_handler_is(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tests.unit.test_config_case import FUNCTIONS, MAPPINGS, check, load, proble
 def test_a_function_gets_lambdas_defaults(tmp_path: Path) -> None:
     config = load(tmp_path, FUNCTIONS + MAPPINGS)
     assert config.functions == {"orders": FunctionSpec(name="orders", handler="shop.orders.handler", code_root=tmp_path)}
-    assert config.environment == {}
+    assert config.handlers.environment == {}
     assert config.warnings == ()
 
 
@@ -31,7 +31,7 @@ def test_a_function_is_as_the_file_says(tmp_path: Path) -> None:
         memory_size=10240,
         reserved_concurrency=0,
     )
-    assert config.environment == {"TABLE": "orders"}
+    assert config.handlers.environment == {"TABLE": "orders"}
 
 
 def test_code_uri_starts_from_the_folder_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +130,7 @@ def test_there_must_be_a_function(tmp_path: Path, text: str) -> None:
 )  # fmt: skip
 def test_numbers_and_booleans_become_the_text_of_a_variable_as_it_stands(tmp_path: Path, value: str, text: str) -> None:
     config = load(tmp_path, FUNCTIONS + f"    Environment:\n      Variables:\n        NAME: {value}\n" + MAPPINGS)
-    assert config.environment == {"NAME": text}
+    assert config.handlers.environment == {"NAME": text}
 
 
 def test_a_function_has_4_kb_of_variables_com_50(tmp_path: Path) -> None:
@@ -156,4 +156,4 @@ def test_two_functions_cannot_give_one_variable_two_values(tmp_path: Path) -> No
     assert problem.where == "function other"
     assert "hush" not in problem.message
     agreed = text.replace("hush-b", "hush-a") + MAPPINGS
-    assert load(tmp_path, agreed).environment == {"SAME": "1", "MODE": "hush-a"}
+    assert load(tmp_path, agreed).handlers.environment == {"SAME": "1", "MODE": "hush-a"}

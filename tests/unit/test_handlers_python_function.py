@@ -16,8 +16,9 @@ import pytest
 from handlers.context import LambdaContext
 from handlers.failures import timed_out
 from handlers.invoker import NOT_JSON, FunctionError, FunctionSpec, Invoker, NotInvoked, Outcome, Succeeded
-from handlers.python_function import PythonFunction
+from handlers.python_function import PythonFunction, left_behind
 from handlers.threads import HandlerThreads
+from tests.fakes.virtual_time import virtual_time
 
 ARN = "arn:aws:lambda:eu-west-1:123456789012:function:orders:live"
 LONG = 60
@@ -114,12 +115,73 @@ async def test_log_stream_is_the_same_for_all_invocations_of_the_worker() -> Non
     assert len(seen) == 1
 
 
-async def test_an_async_handler_runs_in_the_calling_task() -> None:
-    async def handler(_event: Any, _context: Any) -> bool:
-        return asyncio.current_task() is task
+async def test_an_async_handler_runs_on_the_same_loop_in_a_task_of_its_own() -> None:
+    async def handler(_event: Any, _context: Any) -> list[bool]:
+        return [asyncio.current_task() is not task, asyncio.get_running_loop() is loop]
 
-    task = asyncio.current_task()
-    assert await invoke(handler) == Succeeded(response=True)
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    assert await invoke(handler) == Succeeded(response=[True, True])
+
+
+@virtual_time
+async def test_an_async_handler_is_asked_to_stop_once_and_may_clean_up() -> None:
+    told: list[str] = []
+
+    async def handler(_event: Any, _context: Any) -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            told.append("began")
+            await asyncio.sleep(0.5)
+            told.append("done")
+
+    outcome = await invoke(handler, timeout=5)
+    assert isinstance(outcome, FunctionError)
+    assert outcome.timed_out
+    assert outcome.still_running is None
+    assert told == ["began", "done"]
+
+
+@virtual_time
+async def test_an_async_handler_that_will_not_stop_is_left_behind_and_costs_nothing() -> None:
+    stop = asyncio.Event()
+    asked = 0
+
+    async def handler(_event: Any, _context: Any) -> None:
+        nonlocal asked
+        while not stop.is_set():
+            try:
+                await stop.wait()
+            except asyncio.CancelledError:
+                asked += 1
+
+    outcome = await invoke(handler, timeout=5)
+    assert isinstance(outcome, FunctionError)
+    assert outcome.timed_out
+    assert outcome.still_running is not None
+    assert left_behind() == 1
+    await asyncio.sleep(3600)
+    assert asked == 1
+    stop.set()
+    await outcome.still_running()
+    assert left_behind() == 0
+
+
+@virtual_time
+async def test_a_caller_that_is_cancelled_stops_the_handler_too() -> None:
+    told: list[str] = []
+
+    async def handler(_event: Any, _context: Any) -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(0.5)
+            told.append("done")
+
+    with anyio.move_on_after(1):
+        await invoke(handler, timeout=900)
+    assert told == ["done"]
+    assert left_behind() == 0
 
 
 async def test_partials_and_objects_with_async_call_are_awaited() -> None:

@@ -317,6 +317,8 @@ class TestFifo:
             await worker.wait(lambda: "m5" in queue.deleted)
             assert worker.invoker.invoked[:2] == [["m1", "m2"], ["m5"]]
             assert not {"m3", "m4"} & set(queue.deleted)
+            assert worker.metric("esm_released_events_total") == 0  # that is for shutdown alone
+            assert worker.drain.report.released == 0
 
 
 class TestVisibility:
@@ -403,6 +405,29 @@ class TestTrouble:
             await worker.wait(lambda: worker.invoker.running <= 2)
             failing = False
             await worker.wait(lambda: worker.status.allowed == 8)
+
+    @virtual_time
+    async def test_function_errors_leave_room_beside_handlers_that_hang(self) -> None:
+        queue = FakeQueue(visibility_timeout=1)
+
+        async def work(records: list[dict[str, Any]]) -> Outcome:
+            if records[0]["body"] == "hang":
+                return FunctionError(
+                    error_type="Sandbox.Timedout", message="", document={}, timed_out=True, still_running=anyio.sleep_forever
+                )
+            return error() if records[0]["body"] == "fail" else Succeeded(response=None)
+
+        async with running(queue, FakeInvoker(work), concurrency=10, limits=BatchLimits(records=1)) as worker:
+            queue.send("hang", "hang", *["fail"] * 20)
+            await worker.wait(lambda: worker.status.overdue >= 2 and worker.metric("esm_errors_total") > 40)
+            queue.messages[:] = [message for message in queue.messages if message.body != "hang"]
+            overdue = worker.status.overdue
+            ids = queue.send(*bodies(30))
+            await worker.wait(lambda: set(ids) <= set(queue.deleted), within=600)
+            assert overdue < 10
+            assert not worker.status.stuck(anyio.current_time() + 3600)
+            worker.drain.begin()
+            worker.scope.cancel()
 
     @virtual_time
     async def test_a_handler_past_its_limit_holds_its_slot_until_it_returns(self) -> None:
@@ -503,6 +528,37 @@ class TestDrain:
             assert queue.visible() == ["m1"]
             await anyio.sleep(60)
             assert queue.messages[0].receives == 1  # our own open long poll did not get it again
+
+    @virtual_time
+    async def test_what_cannot_be_given_back_is_counted_as_abandoned(self) -> None:
+        def refuse(operation: str, record: Record) -> Refusal | None:
+            denied = Refusal(record=record, code="AccessDenied", message="", gone=False)
+            return denied if operation == "extend" else None
+
+        queue = FakeQueue(refuse=refuse)
+        async with running(queue, FakeInvoker(), limits=BatchLimits(records=100, window=300)) as worker:
+            queue.send("a", "b")
+            await anyio.sleep(5)
+            worker.drain.begin()
+            await worker.wait(lambda: worker.drain.report.abandoned == 2, within=20)
+            assert worker.drain.report.released == 0
+            assert worker.metric("esm_released_events_total") == 0
+
+    @virtual_time
+    async def test_giving_back_that_hangs_ends_and_is_counted_as_abandoned(self) -> None:
+        queue = FakeQueue()
+
+        async def hang(records: object, seconds: int) -> list[Refusal]:
+            del records, seconds
+            await anyio.sleep_forever()
+            return []
+
+        async with running(queue, FakeInvoker(), limits=BatchLimits(records=100, window=300)) as worker:
+            queue.send("a")
+            await anyio.sleep(5)
+            queue.extend = hang  # type: ignore[method-assign]  # a queue that never answers
+            worker.drain.begin()
+            await worker.wait(lambda: worker.drain.report.abandoned == 1, within=30)
 
     @virtual_time
     async def test_what_is_cut_off_is_counted_as_abandoned(self) -> None:

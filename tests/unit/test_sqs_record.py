@@ -70,7 +70,7 @@ class FakeClients(AwsClients):
         self.client = client
         self.regions: list[str] = []
 
-    async def sqs(self, region: str) -> Any:
+    async def sqs(self, region: str, *, retries: bool) -> Any:  # noqa: ARG002  # one client serves both
         self.regions.append(region)
         if isinstance(self.client, Exception):
             raise self.client
