@@ -21,7 +21,7 @@ def bodies(count: int) -> list[str]:
 
 class TestPolling:
     @virtual_time
-    async def test_an_idle_queue_costs_three_receives_a_minute(self) -> None:
+    async def test_sqs_30_an_idle_queue_costs_three_receives_a_minute(self) -> None:
         queue = FakeQueue()
         async with running(queue, FakeInvoker()) as worker:
             await worker.wait(lambda: worker.status.ready)
@@ -56,7 +56,7 @@ class TestPolling:
             assert queue.open_receives == 1
 
     @virtual_time
-    async def test_nothing_is_received_while_every_slot_is_taken(self) -> None:
+    async def test_sqs_42_nothing_is_received_while_every_slot_is_taken(self) -> None:
         queue = FakeQueue(visibility_timeout=30)
         gate = anyio.Event()
 
@@ -305,7 +305,7 @@ class TestFifo:
             assert worker.invoker.most_running > 1
 
     @virtual_time
-    async def test_records_behind_a_failed_one_of_their_group_are_given_back_undelivered(self) -> None:
+    async def test_sqs_49_records_behind_a_failed_one_of_their_group_are_given_back_undelivered(self) -> None:
         queue = FakeQueue(fifo=True, visibility_timeout=30)
         queue.send(*bodies(4), group="a", size=2 * 1024 * 1024)
         queue.send("b", group="b", size=2 * 1024 * 1024)
@@ -319,6 +319,34 @@ class TestFifo:
             assert not {"m3", "m4"} & set(queue.deleted)
             assert worker.metric("esm_released_events_total") == 0  # that is for shutdown alone
             assert worker.drain.report.released == 0
+
+    @virtual_time
+    async def test_sqs_47_one_group_never_has_two_invocations_at_once(self) -> None:
+        queue = FakeQueue(fifo=True)
+        queue.send(*bodies(5), group="a")
+
+        async def slow(_: list[dict[str, Any]]) -> Outcome:
+            await anyio.sleep(1)
+            return Succeeded(response=None)
+
+        async with running(queue, FakeInvoker(slow), limits=BatchLimits(records=1)) as worker:
+            await worker.wait(lambda: not queue.messages)
+            assert worker.invoker.most_running == 1
+            assert worker.invoker.invoked == [["m1"], ["m2"], ["m3"], ["m4"], ["m5"]]
+
+    @virtual_time
+    async def test_sqs_46_concurrency_is_at_most_the_number_of_groups(self) -> None:
+        queue = FakeQueue(fifo=True)
+        for group in "abc":
+            queue.send(*bodies(5), group=group)
+
+        async def slow(_: list[dict[str, Any]]) -> Outcome:
+            await anyio.sleep(1)
+            return Succeeded(response=None)
+
+        async with running(queue, FakeInvoker(slow), limits=BatchLimits(records=1)) as worker:
+            await worker.wait(lambda: not queue.messages)
+            assert worker.invoker.most_running == 3
 
 
 class TestVisibility:
@@ -391,7 +419,7 @@ class TestTrouble:
             assert worker.invoker.invoked == [["m1"]]
 
     @virtual_time
-    async def test_function_errors_lower_the_concurrency_and_successes_raise_it_again(self) -> None:
+    async def test_sqs_54_function_errors_lower_the_concurrency_and_successes_raise_it_again(self) -> None:
         queue = FakeQueue(visibility_timeout=1)
         failing = True
 
