@@ -50,7 +50,10 @@ def load_functions(handlers: Handlers, mappings: Collection[EventSourceMapping] 
 
 
 def lambda_environment(handlers: Handlers, mappings: Collection[EventSourceMapping]) -> dict[str, str]:
-    """What Lambda sets itself (COM-43, COM-48), where it is the same for all functions and mappings of this process."""
+    """What Lambda sets itself (COM-43, COM-48), where it is the same for all functions and mappings of this process.
+
+    Not LAMBDA_TASK_ROOT: tracing libraries take it for being in Lambda, and look for a daemon and trace ids that are not there.
+    """
     found: dict[str, str] = {}
     regions = {mapping.region for mapping in mappings}
     if len(regions) == 1:
@@ -60,7 +63,6 @@ def lambda_environment(handlers: Handlers, mappings: Collection[EventSourceMappi
         (spec,) = handlers.functions.values()
         found |= {
             "_HANDLER": spec.handler,
-            "LAMBDA_TASK_ROOT": str(spec.code_root),
             "AWS_LAMBDA_FUNCTION_NAME": spec.name,
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(spec.memory_size),
