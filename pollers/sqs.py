@@ -77,7 +77,7 @@ class SqsQueue:
         self._observe = observe
 
     async def describe(self) -> QueueFacts:
-        client = self._polling or await self._open()
+        client = self._polling = self._polling or await self._open(retries=False)
         asked = client.get_queue_attributes(
             QueueUrl=self._url, AttributeNames=["VisibilityTimeout", "RedrivePolicy", "ApproximateNumberOfMessages"]
         )
@@ -93,7 +93,7 @@ class SqsQueue:
             raise to_source_error(error, doing=f"GetQueueAttributes on {self._name}") from error
 
     async def receive(self, *, limit: int, wait: int, visibility: int | None) -> list[Record]:
-        client = self._polling or await self._open()
+        client = self._polling = self._polling or await self._open(retries=False)
         options: dict[str, Any] = {} if visibility is None else {"VisibilityTimeout": visibility}
         if self._fifo:  # a repetition by the SDK after a lost answer gets the same records, not a locked group
             options["ReceiveRequestAttemptId"] = str(uuid.uuid4())
@@ -123,26 +123,21 @@ class SqsQueue:
             entries = [
                 {"Id": str(n), "ReceiptHandle": record.handle, "VisibilityTimeout": seconds} for n, record in enumerate(ten)
             ]
-            client = self._settling or await self._open_settling()
+            client = self._settling = self._settling or await self._open(retries=True)
             asked = client.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)  # type: ignore[arg-type]  # the TypedDict of the stubs is invariant
             return await self._refusals("ChangeMessageVisibilityBatch", asked, ten)
 
         return await self._in_tens(records, extend_ten)
 
-    async def _open(self) -> "SQSClient":
+    async def _open(self, *, retries: bool) -> "SQSClient":
         """Raises SourceError when no client can be made, as with a broken profile: it may be mended while we run."""
-        self._polling = client = await self._clients.sqs(self._region, retries=False)
-        self._url = client.meta.endpoint_url.rstrip("/") + self._path
-        return client
-
-    async def _open_settling(self) -> "SQSClient":
-        self._settling = client = await self._clients.sqs(self._region, retries=True)
+        client = await self._clients.sqs(self._region, retries=retries)
         self._url = client.meta.endpoint_url.rstrip("/") + self._path
         return client
 
     async def _delete_ten(self, ten: Sequence[Record]) -> list[Refusal]:
         entries = [{"Id": str(n), "ReceiptHandle": record.handle} for n, record in enumerate(ten)]
-        client = self._settling or await self._open_settling()
+        client = self._settling = self._settling or await self._open(retries=True)
         asked = client.delete_message_batch(QueueUrl=self._url, Entries=entries)  # type: ignore[arg-type]  # as above
         return await self._refusals("DeleteMessageBatch", asked, ten)
 
