@@ -15,3 +15,7 @@ class SourceUnavailable(SourceError):
 
 class SourceRejected(SourceError):
     """It will not work until somebody changes something: no such queue, access denied, bad credentials. Show it, go on slowly."""
+
+
+class PositionTrimmed(SourceError):
+    """The records after a position have left the stream. What is still there begins at TRIM_HORIZON; the gap is to be told."""

@@ -1,6 +1,10 @@
-"""What every source gives: records. Frozen values; a source fills them once and nobody changes them."""
+"""What every source gives: records, and for streams the shards and positions they come from. Frozen values.
 
-from typing import Any, NewType
+A source fills them once and nobody changes them.
+"""
+
+from enum import StrEnum
+from typing import Any, NewType, Self
 
 import msgspec
 
@@ -25,3 +29,92 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """What order is kept by (a message group, a partition key); None where there is no order."""
     handle: str = ""
     """How the source knows this delivery of the record (the receipt handle of a queue)."""
+
+
+class PositionKind(StrEnum):
+    """AWS's words, and ours for a position that a record left behind."""
+
+    AT_TIMESTAMP = "AT_TIMESTAMP"
+    TRIM_HORIZON = "TRIM_HORIZON"
+    LATEST = "LATEST"
+    AFTER_SEQUENCE_NUMBER = "AFTER_SEQUENCE_NUMBER"
+    SHARD_END = "SHARD_END"
+    """The shard has ended and everything in it is done: nothing is left to read."""
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True):
+    """Where reading a shard begins, or how far it is done. Its text form is what checkpoints are kept as."""
+
+    kind: PositionKind
+    sequence: str = ""
+    """AFTER_SEQUENCE_NUMBER: decimal digits, compared numerically (KIN-22)."""
+    timestamp: float = 0.0
+    """AT_TIMESTAMP: seconds since the epoch."""
+
+    @classmethod
+    def after(cls, sequence: str) -> Self:
+        return cls(kind=PositionKind.AFTER_SEQUENCE_NUMBER, sequence=sequence)
+
+    @classmethod
+    def at(cls, timestamp: float) -> Self:
+        return cls(kind=PositionKind.AT_TIMESTAMP, timestamp=timestamp)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The reverse of `str`. Raises ValueError."""
+        if text.isascii() and text.isdigit():
+            return cls.after(text)
+        word, _, rest = text.partition(" ")
+        kind = PositionKind(word)
+        if kind is PositionKind.AFTER_SEQUENCE_NUMBER or bool(rest) is not (kind is PositionKind.AT_TIMESTAMP):
+            msg = f"{text!r} is no position"
+            raise ValueError(msg)
+        return cls(kind=kind, timestamp=float(rest or 0))
+
+    def __str__(self) -> str:
+        """`TRIM_HORIZON`, `LATEST`, `SHARD_END`, `AT_TIMESTAMP 1545084650.987`, or the digits of a sequence number."""
+        if self.kind is PositionKind.AFTER_SEQUENCE_NUMBER:
+            return self.sequence
+        return f"{self.kind} {self.timestamp!r}" if self.kind is PositionKind.AT_TIMESTAMP else self.kind.value
+
+    @property
+    def order(self) -> tuple[int, int, float]:
+        """For comparing how far two positions of one shard are: a checkpoint never goes back."""
+        number = int(self.sequence) if self.sequence else 0
+        return (_ORDER[self.kind], number, self.timestamp)
+
+
+_ORDER = {
+    PositionKind.AT_TIMESTAMP: 0,
+    PositionKind.TRIM_HORIZON: 0,
+    PositionKind.LATEST: 0,
+    PositionKind.AFTER_SEQUENCE_NUMBER: 1,
+    PositionKind.SHARD_END: 2,
+}
+
+TRIM_HORIZON = Position(kind=PositionKind.TRIM_HORIZON)
+LATEST = Position(kind=PositionKind.LATEST)
+SHARD_END = Position(kind=PositionKind.SHARD_END)
+
+
+class Shard(msgspec.Struct, frozen=True, kw_only=True):
+    """One ordered part of a stream, as a listing shows it."""
+
+    id: str
+    parents: tuple[str, ...] = ()
+    """Shards whose records come before its own: one after a split or a roll-over, two after a merge (KIN-40, DDB-13)."""
+    closed: bool = False
+    """It takes no more records; what it holds can still be read."""
+
+
+class ShardPage(msgspec.Struct, frozen=True, kw_only=True):
+    """What one read brought."""
+
+    records: tuple[Record, ...] = ()
+    """In the order of their sequence numbers. Empty says nothing about the end (KIN-16)."""
+    ended: bool = False
+    """The shard was read to its end."""
+    more: bool = False
+    """More is known to wait, so the next read need not wait either."""
+    behind: float | None = None
+    """Seconds behind the newest record of the shard, where the source says (MillisBehindLatest)."""

@@ -1,13 +1,13 @@
 """The Protocols that a source implements, and what the rest of the program knows of a source without opening it.
 
-A queue acknowledges records one by one. (A stream is ordered per shard and its progress is a position; its Protocols join here.)
+A queue acknowledges records one by one. A stream is ordered per shard, and its progress is a position.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pollers.record import Record
+from pollers.record import Position, PositionKind, Record, Shard, ShardPage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,3 +69,68 @@ class QueueSpec:
     default_batch_size: int
     envelope: Callable[[Sequence[Record]], dict[str, Any]]
     """The Lambda event for a batch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamFacts:
+    """What a stream says of itself."""
+
+    retention: float
+    """Seconds for which a record can be read."""
+
+
+class ShardReader(Protocol):
+    """One shard, read from where it was opened. Not safe for concurrent calls."""
+
+    async def read(self, *, limit: int) -> ShardPage:
+        """The next records, at most `limit` (1-10,000; the source may bring fewer), without waiting for any.
+
+        An iterator that expired is taken anew after the last record that a read brought, so nothing is lost or seen twice.
+        Raises `SourceError`; after `PositionTrimmed` the reader is of no more use, after any other the same read may be
+        asked again. Cancelling it loses nothing: the next read brings the same records.
+        """
+        ...
+
+
+class StreamSource(Protocol):
+    """One open stream. Safe for concurrent calls. Raises `SourceError` and nothing else of its own."""
+
+    async def describe(self) -> StreamFacts: ...
+
+    async def list_shards(self) -> list[Shard]:
+        """All shards that can still be read, closed ones too; all pages of them."""
+        ...
+
+    async def open_shard(self, shard: str, at: Position) -> ShardReader:
+        """Begin to read at a position (any but SHARD_END). LATEST is now: what is put after the call is read.
+
+        AT_TIMESTAMP works for every stream: where the service has no such position, older records are skipped.
+        Raises PositionTrimmed when the records after the position are gone.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamSpec:
+    """What the rest must know of a kind of stream: one row of `pollers.SPECS`."""
+
+    source: str
+    """The word in metric labels (`kinesis`)."""
+    service: str
+    """The service part of its ARNs."""
+    parameters: frozenset[str]
+    """The mapping parameters that it accepts (AWS's names)."""
+    default_batch_size: int
+    starting_positions: frozenset[PositionKind]
+    base_interval: float
+    """Seconds between reads of a shard that has nothing more (KIN-10, DDB-10)."""
+    calls_per_second: float
+    """Reads of one shard that the service allows for all its readers together (KIN-12)."""
+    page_limit: int
+    """Records that one read brings at most."""
+    envelope: Callable[[Sequence[Record]], dict[str, Any]]
+    """The Lambda event for a batch. Every call makes values of its own: a handler may change what it is given."""
+    info_key: str
+    """What a failure record calls its part about the batch (DST-21)."""
+    whole_seconds: bool
+    """Whether a failure record shows arrival times in whole seconds (DST-32) or with milliseconds (DST-31)."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from pollers.record import Position
+
 MAX_EVENT_BYTES: Final = 6 * 1024 * 1024
 """The synchronous request limit: no event is larger (COM-12)."""
 
@@ -21,6 +23,39 @@ class BatchLimits:
     """MaximumBatchingWindowInSeconds; 0 releases what one poll returned."""
     size: int = MAX_EVENT_BYTES
     """Bytes of the serialised event, envelope included."""
+
+
+UNLIMITED: Final = -1
+"""AWS's word for no limit on retries or age (COM-72)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """When a failed batch of a stream is given up (COM-70)."""
+
+    attempts: int = UNLIMITED
+    """MaximumRetryAttempts: retries after the first invocation (COM-71), -1 or 0-10,000."""
+    age: int = UNLIMITED
+    """MaximumRecordAgeInSeconds: -1 or 60-604,800."""
+    bisect: bool = False
+    """BisectBatchOnFunctionError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamSettings:
+    """What only mappings of streams have."""
+
+    start: Position
+    """StartingPosition: TRIM_HORIZON, LATEST or AT_TIMESTAMP, for the shards that exist when the mapping first runs (COM-69)."""
+    retry: RetryPolicy = RetryPolicy()
+    lanes: int = 1
+    """ParallelizationFactor: most batches of a shard at once (COM-60, COM-61)."""
+    tumbling_window: int = 0
+    """TumblingWindowInSeconds; 0 is off (COM-90)."""
+    destination: str | None = None
+    """ARN of the on-failure destination."""
+    read_share: float = 1.0
+    """The part of the service's read rate of a shard that is ours, 0 < share <= 1; the rest is for other readers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +76,8 @@ class EventSourceMapping:
     """FunctionResponseTypes has ReportBatchItemFailures."""
     maximum_concurrency: int | None = None
     """ScalingConfig.MaximumConcurrency: most batches of this mapping at once."""
+    stream: StreamSettings | None = None
+    """None for queues."""
 
     @property
     def fifo(self) -> bool:

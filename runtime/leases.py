@@ -1,0 +1,77 @@
+"""Who works on which shard, and how far it is done: leases, and the store that keeps them.
+
+A lease is one row per mapping and shard. Its counter grows with every write of its owner; a lease whose counter stands still for
+the failover time, on the observer's own clock, is free to take. `checkpoint`, `renew` and `release` are conditional on the
+counter as last seen, so whoever lost a lease cannot move its checkpoint.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from pollers.record import Position
+
+
+class StateError(Exception):
+    """The state store did not do what it was asked; the message says what, where and what to do. It may work the next time."""
+
+
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
+    """One row."""
+
+    scope: str
+    """Whose shard it is: the mapping's name and the ARN of its source, with a blank between."""
+    shard: str
+    parents: tuple[str, ...] = ()
+    checkpoint: Position
+    """How far the shard is done; where reading begins if nothing is done yet."""
+    window: str | None = None
+    """The open tumbling window as of the checkpoint, as JSON."""
+    owner: str | None = None
+    """The worker that holds it."""
+    wanted_by: str | None = None
+    """A worker that asks the owner to hand it over."""
+    counter: int = 0
+
+
+class LeaseStore(Protocol):
+    """Keeps leases. Safe for concurrent calls, from several processes where the store is shared by them.
+
+    Every call is atomic. Raises StateError and nothing else of its own.
+    """
+
+    async def load(self, scope: str) -> list[Lease]:
+        """All leases of a scope."""
+        ...
+
+    async def create(self, leases: Sequence[Lease]) -> None:
+        """Write those that do not exist; one that exists stays as it is. All or nothing."""
+        ...
+
+    async def take(self, lease: Lease, owner: str) -> Lease | None:
+        """Make `owner` the owner if the counter is still `lease`'s; clears `wanted_by`. None: somebody was faster."""
+        ...
+
+    async def renew(self, leases: Sequence[Lease]) -> list[Lease | None]:
+        """Add 1 to the counter of each that is as last seen (owner and counter); gives the rows as they are now, in that order.
+
+        None stands for one that was lost. `wanted_by` may have been set by somebody in the meantime.
+        """
+        ...
+
+    async def checkpoint(self, lease: Lease, position: Position, *, window: str | None = None) -> Lease | None:
+        """Move the checkpoint, and renew, if owner and counter are as last seen. None: it was lost, nothing was written."""
+        ...
+
+    async def release(self, lease: Lease) -> bool:
+        """Give it up (no owner, counter + 1) if owner and counter are as last seen; `wanted_by` stays. False: it was lost."""
+        ...
+
+    async def want(self, lease: Lease, worker: str) -> bool:
+        """Ask its owner to hand it over: sets `wanted_by` if owner is still `lease`'s and nobody asked; the counter stays."""
+        ...
+
+    async def delete(self, leases: Sequence[Lease]) -> None:
+        """Forget these rows, if their counters are as last seen."""
+        ...
