@@ -2,7 +2,11 @@
 
 from typing import Final
 
-from pollers.source import QueueSpec
+from pollers.dynamodb_streams import SPEC as DYNAMODB
+from pollers.kinesis import SPEC as KINESIS
+from pollers.source import QueueSpec, StreamSpec
 from pollers.sqs import SPEC as SQS
 
-SPECS: Final[dict[str, QueueSpec]] = {spec.source: spec for spec in (SQS,)}
+QUEUES: Final[dict[str, QueueSpec]] = {spec.source: spec for spec in (SQS,)}
+STREAMS: Final[dict[str, StreamSpec]] = {spec.source: spec for spec in (KINESIS, DYNAMODB)}
+SPECS: Final[dict[str, QueueSpec | StreamSpec]] = {**QUEUES, **STREAMS}

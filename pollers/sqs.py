@@ -131,7 +131,7 @@ class SqsQueue:
 
     async def _open(self, *, retries: bool) -> "SQSClient":
         """Raises SourceError when no client can be made, as with a broken profile: it may be mended while we run."""
-        client = await self._clients.sqs(self._region, retries=retries)
+        client: SQSClient = await self._clients.client("sqs", self._region, retries=retries)
         self._url = client.meta.endpoint_url.rstrip("/") + self._path
         return client
 

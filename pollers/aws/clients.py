@@ -1,4 +1,4 @@
-"""One aiobotocore session and one client per service and region, for the life of the process.
+"""Two aiobotocore sessions, and one client per service and region, for the life of the process.
 
 A client per use leaks and costs a second of start-up (botocore #2047); clients are safe for concurrent calls.
 """
@@ -8,24 +8,26 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from importlib import metadata
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import Any, Final, Self
 
 import aiobotocore
 import anyio
 from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session
+from aiobotocore.session import AioSession, get_session
 
 from pollers.aws.errors import to_source_error
-
-if TYPE_CHECKING:
-    from types_aiobotocore_sqs import SQSClient
 
 Observe = Callable[[str, str], None]
 """Told of every request: operation and outcome (ok, empty, throttled, error)."""
 
+STREAM_SERVICES: Final = frozenset({"kinesis", "dynamodbstreams"})
+"""Services whose answers keep blobs as base64 text and timestamps as numbers, as the Lambda event has them."""
+
 _CONNECT_TIMEOUT: Final = 5
 _READ_TIMEOUT: Final = 30
-"""Seconds; a long poll takes 20."""
+"""Seconds without a byte; a long poll takes 20."""
+_STREAM_READ_TIMEOUT: Final = 15
+"""Nothing is waited for in a stream, and a large page keeps its bytes coming: silence is trouble, and holds up a whole shard."""
 _MOST_CONNECTIONS: Final = 4096
 """Every open long poll holds a connection, so the bound is far above botocore's 10: the delivery slots are the real limit."""
 
@@ -35,25 +37,37 @@ class AwsClients:
 
     def __init__(self) -> None:
         self._session = get_session()
+        self._stream_session = _stream_session()
         self._stack = AsyncExitStack()
-        self._clients: dict[tuple[str, bool], SQSClient] = {}
+        self._clients: dict[tuple[str, str, bool], Any] = {}
         self._making = anyio.Lock()  # two mappings of one region ask at the same moment; one client shall serve both
 
-    async def sqs(self, region: str, *, retries: bool) -> "SQSClient":
-        """The SQS client of a region; raises SourceError when it cannot be made (a broken profile, a bad endpoint URL).
+    async def client(self, service: str, region: str, *, retries: bool) -> Any:
+        """A client by botocore's name of the service (`sqs`, `kinesis`, `dynamodbstreams`...); say its type where it is taken.
 
+        `region`: empty for that of the environment. Raises SourceError when the client cannot be made (a broken profile, a bad
+        endpoint URL). What STREAM_SERVICES answer is not decoded.
         `retries`: as the user's settings say (AWS_RETRY_MODE, AWS_MAX_ATTEMPTS, profile). Polls go without: their back-off is the
         mapping's own, trouble shall show at the first try, and a receive that is repeated after a lost answer strands records.
         """
         async with self._making:
-            key = (region, retries)
+            key = (service, region, retries)
             if key not in self._clients:
                 try:
-                    made = self._session.create_client("sqs", region_name=region, config=_config(retries=retries))
-                    self._clients[key] = await self._stack.enter_async_context(made)
+                    self._clients[key] = await self._make(service, region, _config(service, retries=retries))
                 except Exception as error:
-                    raise to_source_error(error, doing=f"making an SQS client for {region}") from error
+                    where = region or "the region of the environment"
+                    raise to_source_error(error, doing=f"making a client of {service} for {where}") from error
             return self._clients[key]
+
+    async def _make(self, service: str, region: str, config: AioConfig) -> Any:
+        session = self._stream_session if service in STREAM_SERVICES else self._session
+        made = session.create_client(service, region_name=region or None, config=config)
+        client = await self._stack.enter_async_context(made)
+        if service == "s3" and config.s3 is None and "amazonaws.com" not in client.meta.endpoint_url:
+            # Another server than AWS's: `bucket.host` need not resolve there.
+            return await self._make(service, region, config.merge(AioConfig(s3={"addressing_style": "path"})))
+        return client
 
     async def __aenter__(self) -> Self:
         return self
@@ -62,7 +76,21 @@ class AwsClients:
         await self._stack.__aexit__(kind, error, trace)
 
 
-def _config(*, retries: bool) -> AioConfig:
+def _stream_session() -> AioSession:
+    """A session of its own, because parsers belong to a session. Decoding is most of what a GetRecords costs.
+
+    The text of an event is base64, so bytes would only be encoded again; parsing timestamps costs more than all else together.
+    """
+    session = get_session()
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_as_it_is, blob_parser=_as_it_is)
+    return session
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _config(service: str, *, retries: bool) -> AioConfig:
     """The user agent is fixed because botocore otherwise builds it twice a request, at 18 % of a call's CPU.
 
     Requests are made from validated configuration by one module per source: validating each again costs another 6 %.
@@ -70,7 +98,7 @@ def _config(*, retries: bool) -> AioConfig:
     versions = f"aiobotocore/{aiobotocore.__version__} python/{platform.python_version()}"
     config = AioConfig(
         connect_timeout=_CONNECT_TIMEOUT,
-        read_timeout=_READ_TIMEOUT,
+        read_timeout=_STREAM_READ_TIMEOUT if service in STREAM_SERVICES else _READ_TIMEOUT,
         max_pool_connections=_MOST_CONNECTIONS,
         tcp_keepalive=True,
         user_agent=f"esm-runtime/{metadata.version('esm-runtime')} {versions}",

@@ -8,14 +8,18 @@ from typing import Final
 import aiohttp
 from botocore import exceptions as boto
 
-from pollers.errors import SourceError, SourceRejected, SourceUnavailable
+from pollers.errors import PositionTrimmed, SourceError, SourceRejected, SourceUnavailable
 
 THROTTLED: Final = frozenset({
     "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "RequestThrottledException",
     "RequestLimitExceeded", "TooManyRequestsException", "SlowDown", "BandwidthLimitExceeded",
     "KmsThrottled", "KMS.ThrottlingException",
+    "ProvisionedThroughputExceededException", "LimitExceededException", "KMSThrottlingException",
 })  # fmt: skip
-"""Codes of throttling: those of botocore's own retry table, and SQS's."""
+"""Codes of throttling: those of botocore's own retry table, SQS's, and those of streams.
+
+LimitExceededException is DynamoDB Streams' word for it (DDB-12), and Kinesis' of its listings: both mean calls per second.
+"""
 
 REJECTED: Final = frozenset({
     "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "AWS.SimpleQueueService.QueueDeletedRecently",
@@ -25,8 +29,13 @@ REJECTED: Final = frozenset({
     "IncompleteSignature", "InvalidSecurity", "InvalidAddress", "UnsupportedOperation",
     "AWS.SimpleQueueService.UnsupportedOperation", "KmsAccessDenied", "KMS.AccessDeniedException", "KmsDisabled",
     "KMS.DisabledException", "KmsNotFound", "KMS.NotFoundException",
+    "ResourceNotFoundException", "KMSAccessDeniedException", "KMSDisabledException", "KMSInvalidStateException",
+    "KMSNotFoundException", "KMSOptInRequired",
 })  # fmt: skip
 """Codes that stay until somebody changes something."""
+
+TRIMMED: Final = frozenset({"TrimmedDataAccessException"})
+"""Codes for a position whose records are gone (DDB-12)."""
 
 _NO_CREDENTIALS: Final = (
     boto.NoCredentialsError,
@@ -59,5 +68,5 @@ def _from_code(error: boto.ClientError, doing: str) -> SourceError:
     """The JSON protocol of SQS has the old code in a header, which botocore prefers."""
     code = str(error.response.get("Error", {}).get("Code", "Unknown"))
     message = str(error.response.get("Error", {}).get("Message", "")) or str(error)
-    kind = SourceRejected if code in REJECTED else SourceUnavailable
+    kind = PositionTrimmed if code in TRIMMED else SourceRejected if code in REJECTED else SourceUnavailable
     return kind(f"{doing}: {code}: {message}", code=code)

@@ -66,15 +66,16 @@ class FakeSqs:
 class FakeClients(AwsClients):
     """Gives out the one client, or the error of making it."""
 
-    def __init__(self, client: FakeSqs | Exception) -> None:
-        self.client = client
+    def __init__(self, made: FakeSqs | Exception) -> None:
+        self.made = made
         self.regions: list[str] = []
 
-    async def sqs(self, region: str, *, retries: bool) -> Any:  # noqa: ARG002  # one client serves both
+    async def client(self, service: str, region: str, *, retries: bool) -> Any:  # noqa: ARG002  # one client serves both
+        assert service == "sqs"
         self.regions.append(region)
-        if isinstance(self.client, Exception):
-            raise self.client
-        return self.client
+        if isinstance(self.made, Exception):
+            raise self.made
+        return self.made
 
 
 class Scene:
@@ -360,10 +361,10 @@ async def test_every_failed_receive_is_observed_and_translated(raised: Exception
 @virtual_time
 async def test_a_client_that_cannot_be_made_is_asked_for_again_the_next_time() -> None:
     scene = Scene(FakeSqs())
-    scene.clients.client = SourceRejected("no profile", code="ProfileNotFound")
+    scene.clients.made = SourceRejected("no profile", code="ProfileNotFound")
     with pytest.raises(SourceRejected):
         await scene.receive()
-    scene.clients.client = scene.client
+    scene.clients.made = scene.client
     assert await scene.receive() == []
 
 
