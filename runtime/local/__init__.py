@@ -1,9 +1,9 @@
 """An in-memory AWS endpoint with fault injection: for the demo, for `esm endpoint` and for tests. Imported by nothing else.
 
-Two layers. The *model* (`queues`, `order`, `messages`, `settings`, `state`, `operations`, `faults` and their parts) is pure: time
-comes from a callable, randomness from a seeded generator, nothing awaits. The *server* (`polls`, `server`, `control`) gives it
-HTTP and long polling. Only SQS speaks so far; the next service is a module with an `OPERATIONS` table like that of `operations`,
-and one row in each of the two tables at the top of `server`.
+Two layers. The *models* are pure: time comes from a callable, randomness from a seeded generator, nothing awaits. That of SQS
+is `queues`, `order`, `messages`, `settings`, `state`, `operations` and their parts; `kinesis`, `dynamodb` and `sinks` hold
+theirs. The *server* gives them HTTP and long polling: `server`, `polls`, `faults`, `control`. Between the two stands `service`:
+a service is one value in the list in `LocalEndpoint.start`.
 
 What it must get right, and what other emulators get wrong, is judged against AWS's documentation and public recordings of AWS.
 """

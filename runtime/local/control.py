@@ -7,20 +7,20 @@ import msgspec
 from aiohttp import web
 
 from runtime.local.faults import BadFault, Faults, parse_fault
-from runtime.local.polls import Polls
+from runtime.local.service import BadControl, Service
 from runtime.local.state import LocalState
 
 _ROOT: Final = "/_local"
 
 
 class Control:
-    """The handlers; `services` lists the operations of each service, for checking faults."""
+    """The handlers. Each service has its part of what is shown and reset, and may have calls of its own."""
 
-    def __init__(self, *, state: LocalState, faults: Faults, polls: Polls, services: Mapping[str, frozenset[str]]) -> None:
+    def __init__(self, *, state: LocalState, faults: Faults, services: Mapping[str, Service]) -> None:
         self._state = state
         self._faults = faults
-        self._polls = polls
         self._services = services
+        self._operations = {name: service.operations for name, service in services.items()}
 
     def routes(self) -> list[web.RouteDef]:
         handlers: list[tuple[str, str, Callable[[web.Request], Awaitable[web.StreamResponse]]]] = [
@@ -33,6 +33,7 @@ class Control:
             ("POST", "/faults", self._add_fault),
             ("DELETE", "/faults", self._clear_faults),
             ("DELETE", "/faults/{id}", self._remove_fault),
+            ("POST", "/{service}/{call}", self._call),
             ("*", "/{rest:.*}", self._unknown),
         ]
         return [web.route(method, _ROOT + path, handler) for method, path, handler in handlers]
@@ -44,24 +45,40 @@ class Control:
         return _json({"error": f"there is no {request.method} {request.path}"}, status=404)
 
     async def _show(self, _request: web.Request) -> web.Response:
-        shown = self._state.inspect()
-        for entry, queue in zip(shown["queues"], self._state.queues(), strict=True):
-            entry["waiting"] = self._polls.waiting(queue)
+        shown: dict[str, Any] = {"seed": self._state.seed}
+        for service in self._services.values():
+            shown |= service.inspect()
+        shown["requests"] = dict(sorted(self._state.requests.items()))
         return _json({**shown, "faults": [fault.as_json() for fault in self._faults.every()]})
 
     async def _reset(self, _request: web.Request) -> web.Response:
-        """Queues, messages, counts and faults are gone; open polls end with QueueDoesNotExist."""
-        self._state.reset()
+        """Everything the services hold is gone, and counts and faults with it."""
+        for service in self._services.values():
+            service.reset()
         self._faults.clear()
-        self._polls.wake()
         return _json({})
+
+    async def _call(self, request: web.Request) -> web.Response:
+        """A control call of one service: `POST /_local/kinesis/trim`."""
+        service = self._services.get(request.match_info["service"])
+        call = None if service is None else service.controls.get(request.match_info["call"])
+        if call is None:
+            return await self._unknown(request)
+        try:
+            return _json(call(msgspec.json.decode(await request.read() or b"{}", type=dict[str, Any])))
+        except msgspec.ValidationError:
+            return _json({"error": "the body is not a JSON object"}, status=400)
+        except msgspec.DecodeError as error:
+            return _json({"error": f"the body is not JSON: {error}"}, status=400)
+        except BadControl as error:
+            return _json({"error": str(error)}, status=400)
 
     async def _list_faults(self, _request: web.Request) -> web.Response:
         return _json({"faults": [fault.as_json() for fault in self._faults.every()]})
 
     async def _add_fault(self, request: web.Request) -> web.Response:
         try:
-            fault = parse_fault(msgspec.json.decode(await request.read()), services=self._services)
+            fault = parse_fault(msgspec.json.decode(await request.read()), services=self._operations)
         except msgspec.DecodeError as error:
             return _json({"error": f"the body is not JSON: {error}"}, status=400)
         except BadFault as error:

@@ -1,11 +1,13 @@
-"""How the endpoint refuses: AWS's error names, the older names that clients still see, and HTTP statuses.
+"""How the endpoint refuses: AWS's error names, and for SQS the older names that clients still see, and HTTP statuses.
 
 SQS was a `query` service before it spoke JSON. Its JSON errors carry the shape's name in `__type` and the old code in the header
 `x-amzn-query-error: <code>;<Sender|Receiver>`, which is the code that botocore and others show. Statuses are those of the old
-protocol, which public recordings of the JSON protocol confirm (403 for PurgeQueueInProgress).
+protocol, which public recordings of the JSON protocol confirm (403 for PurgeQueueInProgress). Other services have no such past:
+their shapes are not in the table, and how a refusal is shown is theirs (`service.Service.refuse`).
 """
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 SQS: Final = "com.amazonaws.sqs#"
 COMMON: Final = "com.amazon.coral.service#"
@@ -44,13 +46,18 @@ _TABLE: Final[dict[str, tuple[str, str, int]]] = {
 
 
 class Refused(Exception):
-    """The endpoint refuses a request, or one entry of a batch, as AWS would."""
+    """The endpoint refuses a request, or one entry of a batch, as AWS would.
 
-    def __init__(self, shape: str, message: str) -> None:
+    `status` is that of the table, or 400, unless given. `more` are members of the error beside its message.
+    """
+
+    def __init__(self, shape: str, message: str, *, status: int | None = None, more: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.shape = shape
         self.message = message
-        self._namespace, self.code, self.status = _TABLE[shape]
+        self.more = more or {}
+        self._namespace, self.code, known = _TABLE.get(shape, ("", shape, 400))
+        self.status = known if status is None else status
 
     @property
     def sender(self) -> bool:

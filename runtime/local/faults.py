@@ -1,17 +1,15 @@
 """Faults that are made on request: which there are, how one is described, when it fires. Pure; the server carries them out.
 
-A fault matches requests by service, operation and queue. `times` bounds how often it fires, `probability` (by the seed) how
-likely each time. `when` says whether it strikes before the operation acts or after: the work is then done, and the client does
-not know.
+A fault matches requests by service, operation and what they are about (a queue, a stream, a shard: `AIMS`). `times` bounds how
+often it fires, `probability` (by the seed) how likely each time. `when` says whether it strikes before the work or after:
+the work is then done, and the client does not know.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from random import Random
 from typing import Any, Final
-
-from runtime.local.errors import Refused
 
 MOST_SECONDS: Final = 3600.0
 
@@ -29,6 +27,10 @@ class Kind(StrEnum):
     DELAYED_DELETE = "delayed_delete"
     DUPLICATE = "duplicate"
     REFUSE_ENTRY = "refuse_entry"
+    EXPIRED_ITERATOR = "expired_iterator"
+    DUPLICATE_PAGE = "duplicate_page"
+    EMPTY_PAGE = "empty_page"
+    TRIMMED = "trimmed"
 
 
 class When(StrEnum):
@@ -38,20 +40,31 @@ class When(StrEnum):
 
 _DELETES: Final = frozenset({"DeleteMessage", "DeleteMessageBatch"})
 _BATCHES: Final = frozenset({"SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"})
-_ONLY: Final[dict[Kind, frozenset[str]]] = {
-    Kind.DELAYED_DELETE: _DELETES,
-    Kind.DUPLICATE: frozenset({"ReceiveMessage"}),
-    Kind.REFUSE_ENTRY: _BATCHES,
+_READS: Final = frozenset({"GetRecords"})
+_ONLY: Final[dict[Kind, dict[str, frozenset[str]]]] = {
+    Kind.DELAYED_DELETE: {"sqs": _DELETES},
+    Kind.DUPLICATE: {"sqs": frozenset({"ReceiveMessage"})},
+    Kind.REFUSE_ENTRY: {"sqs": _BATCHES},
+    Kind.EXPIRED_ITERATOR: {"kinesis": _READS, "dynamodbstreams": _READS},
+    Kind.DUPLICATE_PAGE: {"kinesis": _READS, "dynamodbstreams": _READS},
+    Kind.EMPTY_PAGE: {"kinesis": _READS, "dynamodbstreams": _READS},
+    Kind.TRIMMED: {"dynamodbstreams": _READS | {"GetShardIterator"}},
 }
-"""Kinds that act inside certain operations only."""
+"""Kinds that not every operation knows: the service -> its operations that do."""
+_INSIDE: Final = frozenset({Kind.DELAYED_DELETE, Kind.DUPLICATE, Kind.REFUSE_ENTRY, Kind.DUPLICATE_PAGE, Kind.EMPTY_PAGE})
+"""Kinds that act inside an operation, which asks for them; all others are the server's."""
 _TIMED: Final = frozenset({Kind.SLOW, Kind.DELAYED_DELETE})
-_REFUSALS: Final[dict[Kind, tuple[str, str]]] = {
-    Kind.THROTTLE: ("RequestThrottled", "Request is throttled."),
-    Kind.ERROR500: ("InternalFailure", "We encountered an internal error. Please try again."),
-    Kind.ERROR503: ("ServiceUnavailable", "The request has failed due to a temporary failure of the server."),
-    Kind.ACCESS_DENIED: ("AccessDeniedException", "Access to the resource is denied."),
-    Kind.EXPIRED_TOKEN: ("ExpiredTokenException", "The security token included in the request is expired"),
+AIMS: Final[dict[str, tuple[str, ...]]] = {
+    "sqs": ("queue",),
+    "kinesis": ("stream", "shard"),
+    "dynamodb": ("table",),
+    "dynamodbstreams": ("table", "shard"),
+    "sns": ("topic",),
+    "s3": ("bucket",),
+    "events": ("bus",),
+    "lambda": ("function",),
 }
+"""What the faults of a service can be aimed at: fields of a fault, and keys of `service.Asked.about`."""
 
 
 class BadFault(ValueError):
@@ -65,7 +78,8 @@ class Fault:
     fault: Kind
     service: str = "sqs"
     operation: str = "*"
-    queue: str | None = None
+    about: dict[str, str] = field(default_factory=dict)
+    """What it is aimed at; what is not named matches everything."""
     times: int | None = None
     """How often it fires at most; None is without end."""
     probability: float = 1.0
@@ -77,19 +91,17 @@ class Fault:
     fired: int = 0
 
     def as_json(self) -> dict[str, Any]:
-        return {item.name: getattr(self, item.name) for item in fields(self)}
-
-    def refusal(self) -> Refused | None:
-        """What a fault that answers with an error answers with."""
-        found = _REFUSALS.get(self.fault)
-        return None if found is None else Refused(*found)
+        """The fields, with those of `about` beside the others, as they are given."""
+        shown = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "about"}
+        return {**shown, **{name: self.about.get(name) for name in AIMS.get(self.service, ())}}
 
 
 def parse_fault(given: object, *, services: Mapping[str, frozenset[str]]) -> Fault:
     """Reads a description; raises BadFault. `services` lists the operations of each service."""
     if not isinstance(given, dict):
         raise BadFault("a fault is a JSON object")
-    known = {item.name for item in fields(Fault)} - {"id", "fired"}
+    aims = {name for names in AIMS.values() for name in names}
+    known = {item.name for item in fields(Fault)} - {"id", "fired", "about"} | aims
     for name in given:
         if name not in known:
             raise BadFault(f"unknown field {name!r}; there are {', '.join(sorted(known))}")
@@ -100,8 +112,8 @@ def parse_fault(given: object, *, services: Mapping[str, frozenset[str]]) -> Fau
     fault = Fault(
         fault=kind,
         service=service,
-        operation=_operation(given, kind, services[service]),
-        queue=_text(given, "queue", None),
+        operation=_operation(given, kind, service, services[service]),
+        about=_about(given, service, aims),
         times=_times(given),
         probability=_number(given, "probability", 1.0, 1.0),
         seconds=_number(given, "seconds", 0.0, MOST_SECONDS),
@@ -123,12 +135,26 @@ def _choice(given: Mapping[str, Any], name: str, choices: type[Kind]) -> Kind:
     return choices(value)
 
 
-def _operation(given: Mapping[str, Any], kind: Kind, operations: frozenset[str]) -> str:
-    possible = _ONLY.get(kind, operations)
+def _operation(given: Mapping[str, Any], kind: Kind, service: str, operations: frozenset[str]) -> str:
+    possible = _ONLY[kind].get(service) if kind in _ONLY else operations
+    if possible is None:
+        raise BadFault(f"{kind} has no meaning for {service}; there it is one of {', '.join(_ONLY[kind])}")
     value = given.get("operation", "*")
     if not isinstance(value, str) or (value != "*" and value not in possible):
         raise BadFault(f"operation {value!r} is not one of *, {', '.join(sorted(possible))} (for {kind})")
     return value
+
+
+def _about(given: Mapping[str, Any], service: str, aims: set[str]) -> dict[str, str]:
+    possible = AIMS.get(service, ())
+    about = {}
+    for name in sorted(aims & given.keys()):
+        if name not in possible:
+            raise BadFault(f"{name} has no meaning for {service}")
+        value = _text(given, name, None)
+        if value is not None:
+            about[name] = value
+    return about
 
 
 def _when(given: Mapping[str, Any], kind: Kind) -> When:
@@ -137,7 +163,7 @@ def _when(given: Mapping[str, Any], kind: Kind) -> When:
         return When.AFTER if kind in (Kind.TRUNCATE, Kind.GARBAGE) else When.BEFORE
     if value not in set(When):
         raise BadFault(f"when {value!r} is not one of {', '.join(When)}")
-    if kind in _ONLY:
+    if kind in _INSIDE:
         raise BadFault(f"when has no meaning for {kind}")
     if kind is Kind.TRUNCATE and value == When.BEFORE:
         raise BadFault("when must be after for truncate: there is no answer to cut before the operation acted")
@@ -166,7 +192,7 @@ def _text(given: Mapping[str, Any], name: str, default: str | None) -> str | Non
 
 
 class Faults:
-    """The faults that are set. Also what the operations ask (`operations.Effects`)."""
+    """The faults that are set. Also what the operations ask (`call.Effects`, `kinesis.reading.Effects`)."""
 
     def __init__(self, *, seed: int) -> None:
         self._rng = Random(f"faults {seed}")  # noqa: S311 - chance that repeats by seed
@@ -189,39 +215,41 @@ class Faults:
         """All that were set and not removed, those that are used up as well: their counts are of interest."""
         return list(self._faults.values())
 
-    def fire(self, when: When, *, service: str, operation: str, queue: str | None) -> list[Fault]:
+    def fire(self, when: When, *, service: str, operation: str, **about: str | None) -> list[Fault]:
         """The faults that strike this request now, counted; at most one of them ends it, and that one comes last."""
         struck: list[Fault] = []
         for fault in self._faults.values():
-            if fault.fault in _ONLY or fault.when is not when or not self._strikes(fault, service, operation, queue):
+            if fault.fault in _INSIDE or fault.when is not when or not self._strikes(fault, service, operation, about):
                 continue
             struck.append(fault)
             if fault.fault is not Kind.SLOW:
                 break
         return struck
 
+    def inside(self, kind: Kind, *, service: str, operation: str, **about: str | None) -> Fault | None:
+        """The first fault of a kind that acts inside operations, if one strikes this request, counted."""
+        candidates = (fault for fault in self._faults.values() if fault.fault is kind)
+        return next((fault for fault in candidates if self._strikes(fault, service, operation, about)), None)
+
     def delete_delay(self, operation: str, queue: str) -> float:
-        found = self._inside(Kind.DELAYED_DELETE, operation, queue)
+        found = self.inside(Kind.DELAYED_DELETE, service="sqs", operation=operation, queue=queue)
         return 0.0 if found is None else found.seconds
 
     def duplicates(self, operation: str, queue: str) -> bool:
-        return self._inside(Kind.DUPLICATE, operation, queue) is not None
+        return self.inside(Kind.DUPLICATE, service="sqs", operation=operation, queue=queue) is not None
 
     def refused_entry(self, operation: str, queue: str) -> dict[str, Any] | None:
-        found = self._inside(Kind.REFUSE_ENTRY, operation, queue)
+        found = self.inside(Kind.REFUSE_ENTRY, service="sqs", operation=operation, queue=queue)
         if found is None:
             return None
         return {"SenderFault": False, "Code": found.code, "Message": f"Refused by {found.id}."}
 
-    def _inside(self, kind: Kind, operation: str, queue: str) -> Fault | None:
-        candidates = (fault for fault in self._faults.values() if fault.fault is kind)
-        return next((fault for fault in candidates if self._strikes(fault, "sqs", operation, queue)), None)
-
-    def _strikes(self, fault: Fault, service: str, operation: str, queue: str | None) -> bool:
+    def _strikes(self, fault: Fault, service: str, operation: str, about: Mapping[str, str | None]) -> bool:
         matches = (
             fault.service == service
             and fault.operation in ("*", operation)
-            and fault.queue in (None, queue)
+            and operation in _ONLY.get(fault.fault, {}).get(service, {operation})
+            and all(about.get(name) == value for name, value in fault.about.items())
             and (fault.times is None or fault.fired < fault.times)
         )
         if not matches or (fault.probability < 1 and self._rng.random() >= fault.probability):

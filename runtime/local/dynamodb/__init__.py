@@ -1,0 +1,1 @@
+"""DynamoDB in memory, with its streams: tables, items, time to live, shards that roll over and split."""
