@@ -8,31 +8,14 @@ counter as last seen, so whoever lost a lease cannot move its checkpoint.
 from collections.abc import Sequence
 from typing import Protocol
 
-import msgspec
-
 from pollers.record import Position
+from runtime.core.lease import Lease
+
+__all__ = ["Lease", "LeaseStore", "StateError"]
 
 
 class StateError(Exception):
     """The state store did not do what it was asked; the message says what, where and what to do. It may work the next time."""
-
-
-class Lease(msgspec.Struct, frozen=True, kw_only=True):
-    """One row."""
-
-    scope: str
-    """Whose shard it is: the mapping's name and the ARN of its source, with a blank between."""
-    shard: str
-    parents: tuple[str, ...] = ()
-    checkpoint: Position
-    """How far the shard is done; where reading begins if nothing is done yet."""
-    window: str | None = None
-    """The open tumbling window as of the checkpoint, as JSON."""
-    owner: str | None = None
-    """The worker that holds it."""
-    wanted_by: str | None = None
-    """A worker that asks the owner to hand it over."""
-    counter: int = 0
 
 
 class LeaseStore(Protocol):

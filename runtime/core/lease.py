@@ -1,0 +1,28 @@
+"""A lease: who works on a shard, and how far it is done."""
+
+import msgspec
+
+from pollers.record import Position, PositionKind
+
+
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
+    """One row."""
+
+    scope: str
+    """Whose shard it is: the mapping's name and the ARN of its source, with a blank between."""
+    shard: str
+    parents: tuple[str, ...] = ()
+    checkpoint: Position
+    """How far the shard is done; where reading begins if nothing is done yet."""
+    window: str | None = None
+    """The open tumbling window as of the checkpoint, as JSON."""
+    owner: str | None = None
+    """The worker that holds it."""
+    wanted_by: str | None = None
+    """A worker that asks the owner to hand it over."""
+    counter: int = 0
+
+    @property
+    def ended(self) -> bool:
+        """The shard was read to its end, and everything in it is done."""
+        return self.checkpoint.kind is PositionKind.SHARD_END
