@@ -2,19 +2,21 @@
 
     document   file -> YAML nodes             schema     the keys, their types and limits
     nodes      blocks, lists, merge keys      functions  mappings  worker     rules between keys
-    scalars, reading   nodes against the schema
+    scalars, reading   nodes against the schema      queues  streams  destinations     those of one kind of source
 
-Which rules of AWS hold is in `spec/sqs.md` section 1 and `spec/control-api.md` sections 2 and 3. What AWS accepts but this
-program does not do yet is refused, never ignored.
+Which rules of AWS hold is in section 1 of `spec/sqs.md`, `spec/kinesis.md`, `spec/dynamodb-streams.md` and
+`spec/destinations.md`, and in `spec/control-api.md` sections 2 and 3. What AWS accepts but this program does not do yet is
+refused, never ignored.
 """
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from msgspec import inspect
+from msgspec import structs
 
 from handlers.invoker import FunctionSpec
 from runtime.config import schema
@@ -53,13 +55,20 @@ class Config:
     """Name of a mapping -> where it stands."""
     worker: WorkerConfig
     warnings: tuple[Problem, ...]
-    """What has no effect, by line. The file is right all the same."""
+    """What has no effect or will hurt, by line. The file is right all the same."""
 
 
-def load_config(path: Path, environ: Mapping[str, str], *, new_id: Callable[[], str] = new_worker_id) -> Config:
+def load_config(
+    path: Path,
+    environ: Mapping[str, str],
+    *,
+    new_id: Callable[[], str] = new_worker_id,
+    clock: Callable[[], float] = time.time,
+) -> Config:
     """Read and check the whole file. `environ` is what `${NAME}` looks into; `new_id` names a worker that has no `id`.
 
-    Raises `ConfigError`, with all problems, and nothing else.
+    `clock` gives seconds since the epoch: a starting position lies not in the future. Raises `ConfigError`, with all problems,
+    and nothing else.
     """
     root, problems = read_document(path)
     if root is None:
@@ -68,8 +77,9 @@ def load_config(path: Path, environ: Mapping[str, str], *, new_id: Callable[[], 
     sections = _sections(report, root)
     folder = Path(os.path.abspath(path)).parent  # noqa: PTH100  # Path.resolve would follow a link away from the file's folder
     functions = read_functions(report, sections["functions"], folder) if "functions" in sections else None
-    mappings = read_mappings(report, sections["mappings"], functions) if "mappings" in sections else None
-    worker = read_worker(report, sections.get("worker"), new_id)
+    mappings = read_mappings(report, sections["mappings"], functions, clock()) if "mappings" in sections else None
+    streams = mappings is not None and any(mapping.stream is not None for mapping in mappings.values)
+    worker = read_worker(report, sections.get("worker"), new_id, streams=streams)
     if functions is None:  # then there is a problem
         raise ConfigError(in_order(report.problems))
     handlers = Handlers(
@@ -92,14 +102,11 @@ def load_config(path: Path, environ: Mapping[str, str], *, new_id: Callable[[], 
 
 def _sections(report: Report, root: yaml.Node) -> dict[str, Entry]:
     """The parts of the file that are there, known ones only."""
-    info = inspect.type_info(schema.File)
-    if not isinstance(info, inspect.StructType):
-        raise TypeError("schema.File is a block of keys")
     top = Entry(node=root, line=1)
     entries = read_entries(report, top, "the file")
     if entries is None:
         return {}
-    known = {item.encode_name: item.required for item in info.fields}
+    known = {item.encode_name: item.required for item in structs.fields(schema.File)}
     for key, entry in entries.items():
         if key not in known:
             advice = suggestion(key, list(known)) or f" the keys here are {', '.join(known)}"

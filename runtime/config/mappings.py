@@ -1,57 +1,34 @@
-"""`mappings`: AWS's rules between the keys of an event source mapping, and between mappings.
+"""`mappings`: AWS's rules for the keys of every event source mapping, and between mappings; `queues` and `streams` have the rest.
 
 Where a rule records what AWS says (`spec/` grades A and C), the message holds that text literally, behind ours.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from hashlib import sha256
+from dataclasses import dataclass, replace
 from typing import Final
 
 from msgspec import UNSET
 
-from pollers import SPECS
-from runtime.config import schema
-from runtime.config.arns import ArnError, FunctionReference, QueueArn, parse_function_name, parse_queue_arn
+from pollers.source import QueueSpec, StreamSpec
+from runtime.config import mapping_schema
+from runtime.config.arns import ArnError, FunctionReference, parse_function_name, parse_source_arn
+from runtime.config.candidate import SPEC_OF, Candidate, Source
 from runtime.config.functions import Functions, no_such_function
 from runtime.config.nodes import Entry, Report, read_items
-from runtime.config.reading import Block, read_block
-from runtime.core.mapping import BatchLimits, EventSourceMapping
+from runtime.config.queues import check_batch, check_scaling
+from runtime.config.reading import Block, peek, read_block
+from runtime.config.streams import ON_SUCCESS, read_stream
+from runtime.core.mapping import BatchLimits, EventSourceMapping, StreamSettings
 
-_SQS: Final = SPECS["sqs"]
-_FIFO_BATCH: Final = 10
-_UNWINDOWED_BATCH: Final = 10
-_LONGEST_NAME: Final = 128
 _WITHOUT_EFFECT: Final = {"Tags": "there is nothing to tag", "MetricsConfig": "metrics are always on"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Candidate:
-    """A mapping of the file while it is judged. What could not be read is None and has been reported."""
+class _Judged:
+    """A candidate, and what only a stream has: None for queues, and where that could not be read."""
 
-    block: Block[schema.Mapping]
-    queue: QueueArn | None
-    function: FunctionReference | None
-    number: int
-    part: Report = field(repr=False)
-
-    @property
-    def name(self) -> str | None:
-        """As given, or made from source and function."""
-        if self.block.value.name:
-            return self.block.value.name
-        if self.queue is None or self.function is None or not self.block.sound("name"):
-            return None
-        name = f"{self.queue.name}-{self.function.name}"
-        # Queue names go to 80 characters and function names to 64.
-        return name if len(name) <= _LONGEST_NAME else f"{name[:119]}-{sha256(name.encode()).hexdigest()[:8]}"
-
-    @property
-    def where(self) -> str:
-        return f"mapping {self.name or f'#{self.number}'}"
-
-    def wrong(self, key: str, message: str) -> None:
-        self.part.problem(self.block.line_of(*key.split(".")), message)
+    candidate: Candidate
+    stream: StreamSettings | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,64 +40,78 @@ class Mappings:
     """Name of a mapping -> where it stands."""
 
 
-def read_mappings(report: Report, entry: Entry, functions: Functions | None) -> Mappings:
-    """Read every mapping. `functions` is None when that part of the file could not be read."""
+def read_mappings(report: Report, entry: Entry, functions: Functions | None, now: float) -> Mappings:
+    """Read every mapping. `functions` is None when that part of the file could not be read; `now` is seconds since the epoch."""
     items = read_items(report, entry, "mappings")
     if items == []:
         report.problem(entry.line, "mappings is empty, so there is nothing to do: add a mapping")
-    candidates = [_candidate(report.part(), number, item, functions) for number, item in enumerate(items or [], start=1)]
+    read = [_candidate(report.part(), number, item, functions) for number, item in enumerate(items or [], start=1)]
+    candidates = _named(read)
+    judged = [_judged(candidate, now) for candidate in candidates]
     _check_duplicates(candidates, report.file)
     for candidate in candidates:
         report.take(candidate.part, candidate.where)
-        for key, reason in _WITHOUT_EFFECT.items():
-            if key in candidate.block.lines:
-                line = candidate.block.line_of(key)
-                report.warning(line, f"{key} has no effect here, {reason}: it can be removed", candidate.where)
-    mappings = tuple(_mappings(candidates))
+        report.take_warnings(candidate.part, candidate.where)
+    mappings = tuple(_mappings(judged))
     if mappings and not any(mapping.enabled for mapping in mappings):
         report.warning(entry.line, "every mapping has Enabled: false, so the worker will poll nothing")
     lines = {candidate.name: candidate.block.line for candidate in candidates if candidate.name is not None}
     return Mappings(values=mappings, lines=lines)
 
 
-def _candidate(part: Report, number: int, item: Entry, functions: Functions | None) -> _Candidate:
+def _candidate(part: Report, number: int, item: Entry, functions: Functions | None) -> Candidate:
+    """Read one mapping. Which keys it may have hangs on its source, so that is looked at first."""
+    source = _source(peek(part, item, "EventSourceArn"))
     block = read_block(
         part,
         item,
-        schema.Mapping,
+        mapping_schema.Mapping,
         name="this",
-        strangers=schema.OTHER_SOURCES | schema.MAPPING_STRANGERS.keys(),
+        strangers=mapping_schema.OTHER_SOURCES | mapping_schema.MAPPING_STRANGERS.keys() | {ON_SUCCESS} | _not_taken(source),
         silent=["EventSourceArn"],
     )
-    candidate = _Candidate(
-        block=block, queue=_queue(part, block), function=_function(part, block, functions), number=number, part=part
+    _check_source(part, block, source)
+    return Candidate(
+        block=block,
+        source=source if isinstance(source, Source) else None,
+        function=_function(part, block, functions),
+        number=number,
+        part=part,
     )
-    _check_strangers(candidate)
-    _check_scaling(candidate)
-    _check_not_built(candidate)
-    if candidate.queue is not None:
-        _check_batch(candidate, candidate.queue)
-        _check_region(candidate, candidate.queue)
-    return candidate
 
 
-def _queue(part: Report, block: Block[schema.Mapping]) -> QueueArn | None:
+def _source(text: str | None) -> Source | ArnError | None:
+    if text is None:
+        return None
+    try:
+        arn = parse_source_arn(text)
+    except ArnError as fault:
+        return fault
+    return Source(arn=arn, spec=SPEC_OF[arn.service])
+
+
+def _not_taken(source: Source | ArnError | None) -> frozenset[str]:
+    """Keys that the source does not take, and which are not read, therefore. Of an unknown source none is known to be wrong."""
+    if not isinstance(source, Source):
+        return frozenset()
+    ours = mapping_schema.STREAM_KEYS if isinstance(source.spec, QueueSpec) else frozenset()
+    return (mapping_schema.PARAMETERS - source.spec.parameters) | ours
+
+
+def _check_source(part: Report, block: Block[mapping_schema.Mapping], source: Source | ArnError | None) -> None:
+    what = "an SQS queue, a Kinesis stream or a DynamoDB stream"
     if "EventSourceArn" not in block.lines:
         if "SelfManagedEventSource" in block.strangers:
-            message = "self-managed Apache Kafka is not supported yet: the source must be an SQS queue, given as EventSourceArn"
+            message = f"self-managed Apache Kafka is not supported yet: the source must be {what}, given as EventSourceArn"
             part.problem(block.line_of("SelfManagedEventSource"), message)
         elif block.readable:
-            message = "EventSourceArn is missing: give the ARN of an SQS queue (AWS: Unrecognized event source.)"
+            message = f"EventSourceArn is missing: give the ARN of {what} (AWS: Unrecognized event source.)"
             part.problem(block.line, message)
-    elif block.sound("EventSourceArn"):
-        try:
-            return parse_queue_arn(block.value.event_source_arn)
-        except ArnError as fault:
-            part.problem(block.line_of("EventSourceArn"), f"EventSourceArn: {fault}")
-    return None
+    elif block.sound("EventSourceArn") and isinstance(source, ArnError):
+        part.problem(block.line_of("EventSourceArn"), f"EventSourceArn: {source}")
 
 
-def _function(part: Report, block: Block[schema.Mapping], functions: Functions | None) -> FunctionReference | None:
+def _function(part: Report, block: Block[mapping_schema.Mapping], functions: Functions | None) -> FunctionReference | None:
     if not block.sound("FunctionName"):
         return None
     try:
@@ -133,16 +124,58 @@ def _function(part: Report, block: Block[schema.Mapping], functions: Functions |
     return function
 
 
-def _check_strangers(candidate: _Candidate) -> None:
-    """SQS-08, SQS-09, API-37. Of a source that is no queue nothing is said: there the keys may be right."""
+def _named(candidates: list[Candidate]) -> list[Candidate]:
+    """Names for those that have none. A later one of another kind of source that would have the same is told apart by its kind.
+
+    What an earlier one is called never hangs on a later one, for the positions of a stream are kept under its name.
+    """
+    kinds: dict[str, Source] = {}
+    named: list[Candidate] = []
+    for candidate in candidates:
+        name = candidate.block.value.name or candidate.made_name()
+        if candidate.source and name and name == candidate.made_name():
+            first = kinds.setdefault(name, candidate.source)
+            if first.spec is not candidate.source.spec:
+                taken, name = name, candidate.made_name(candidate.source.spec.source)
+                if isinstance(candidate.source.spec, StreamSpec):
+                    text = f"the {first.kind} before it is called {taken}, so this one is called {name} while that is there"
+                    candidate.unwise("name", f"{text}: give it a name of its own, for its positions are kept under it")
+        named.append(replace(candidate, name=name))
+    return named
+
+
+def _judged(candidate: Candidate, now: float) -> _Judged:
+    """The rules between keys."""
+    stream = None
+    _check_strangers(candidate)
+    _check_not_built(candidate)
+    for key, reason in _WITHOUT_EFFECT.items():
+        if key in candidate.block.lines:
+            candidate.unwise(key, f"{key} has no effect here, {reason}: it can be removed")
+    if candidate.source is None or isinstance(candidate.source.spec, QueueSpec):
+        check_scaling(candidate)
+    if candidate.source is not None:
+        _check_region(candidate, candidate.source)
+        match candidate.source.spec:
+            case QueueSpec():
+                check_batch(candidate, candidate.source.arn, _batch_size(candidate, candidate.source))
+            case StreamSpec() as spec:
+                stream = read_stream(candidate, candidate.source.arn, spec, now)
+    return _Judged(candidate=candidate, stream=stream)
+
+
+def _check_strangers(candidate: Candidate) -> None:
+    """SQS-08, SQS-09, API-37. Where the source is not known the keys may be right, and nothing is said."""
     for key in candidate.block.strangers:
-        if key in schema.MAPPING_STRANGERS:
-            candidate.wrong(key, f"{key} {schema.MAPPING_STRANGERS[key]}")
-        elif candidate.queue is not None and key not in _SQS.parameters:
-            candidate.wrong(key, f"{key} is not for SQS queues: {_unsupported(key)}")
+        if key in mapping_schema.MAPPING_STRANGERS:
+            candidate.wrong(key, f"{key} {mapping_schema.MAPPING_STRANGERS[key]}")
+        elif candidate.source is not None and key != ON_SUCCESS:
+            candidate.wrong(key, f"{key} is not for {candidate.source.kind}s: {_unsupported(key, candidate.source)}")
 
 
-def _unsupported(key: str) -> str:
+def _unsupported(key: str, source: Source) -> str:
+    if key in mapping_schema.STREAM_KEYS:
+        return "remove it"
     if key == "StartingPosition":
         return "a queue has no position, so remove it (AWS: StartingPosition is not valid for SQS event sources.)"
     if key == "DestinationConfig":
@@ -150,94 +183,56 @@ def _unsupported(key: str) -> str:
             "remove it, and give the queue a dead-letter queue (RedrivePolicy) "
             "(AWS: Unsupported DestinationConfig parameter for given event source mapping type.)"
         )
+    advice = "remove it"
+    if key == "ScalingConfig":
+        advice += ", for what runs at once is the shards times ParallelizationFactor"
+    elif key == "StartingPositionTimestamp" and isinstance(source.spec, StreamSpec):
+        advice += ", and begin at TRIM_HORIZON or LATEST"
     member = key[:1].lower() + key[1:]
-    return f"remove it (AWS: Unsupported '{member}' parameter for given event source mapping type.)"
+    return f"{advice} (AWS: Unsupported '{member}' parameter for given event source mapping type.)"
 
 
-def _check_batch(candidate: _Candidate, queue: QueueArn) -> None:
-    """SQS-02..SQS-05."""
-    block, window = candidate.block, candidate.block.value.maximum_batching_window_in_seconds
-    if queue.fifo and window > 0:
-        candidate.wrong(
-            "MaximumBatchingWindowInSeconds",
-            f"MaximumBatchingWindowInSeconds is {window}, but the queue is FIFO: remove it "
-            "(AWS: Batching window is not supported for FIFO queues)",
-        )
-    size = _batch_size(block.value)
-    if queue.fifo and size > _FIFO_BATCH:
-        candidate.wrong("BatchSize", f"BatchSize is {size}, but the queue is FIFO, so it must be 1 to {_FIFO_BATCH}")
-    elif size > _UNWINDOWED_BATCH and window == 0 and block.sound("MaximumBatchingWindowInSeconds"):
-        candidate.wrong(
-            "BatchSize",
-            f"BatchSize is {size}, so MaximumBatchingWindowInSeconds must be at least 1 "
-            "(AWS: Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10)",
-        )
+def _batch_size(candidate: Candidate, source: Source) -> int:
+    size = candidate.block.value.batch_size
+    return source.spec.default_batch_size if size is UNSET else size
 
 
-def _batch_size(mapping: schema.Mapping) -> int:
-    return _SQS.default_batch_size if mapping.batch_size is UNSET else mapping.batch_size
-
-
-def _check_scaling(candidate: _Candidate) -> None:
-    """SQS-12, SQS-13."""
-    block = candidate.block
-    pollers = block.value.provisioned_poller_config
-    provisioned = any(key.startswith("ProvisionedPollerConfig.") for key in block.lines)
-    if provisioned and block.value.scaling_config.maximum_concurrency is not UNSET:
-        candidate.wrong(
-            "ScalingConfig.MaximumConcurrency",
-            "MaximumConcurrency and ProvisionedPollerConfig exclude each other: remove one of them",
-        )
-    fewest = 2 if pollers.minimum_pollers is UNSET else pollers.minimum_pollers
-    most = 200 if pollers.maximum_pollers is UNSET else pollers.maximum_pollers
-    if most < fewest:
-        candidate.wrong(
-            "ProvisionedPollerConfig.MaximumPollers",
-            f"MaximumPollers is {most}, but it must be at least MinimumPollers, which is {fewest}",
-        )
-
-
-def _check_not_built(candidate: _Candidate) -> None:
+def _check_not_built(candidate: Candidate) -> None:
     """What AWS accepts and this program does not do yet is refused, for ignoring it would change what the function sees."""
     block = candidate.block
     if "FilterCriteria" in block.lines and (block.value.filter_criteria.filters or not block.sound("FilterCriteria")):
         candidate.wrong(
             "FilterCriteria", "FilterCriteria is not supported yet: remove it, and let the function skip what it does not want"
         )
-    if any(key.startswith("ProvisionedPollerConfig.") for key in block.lines):
-        candidate.wrong(
-            "ProvisionedPollerConfig",
-            "ProvisionedPollerConfig is not supported yet: remove it and bound the mapping with ScalingConfig.MaximumConcurrency",
-        )
     for key, value in (("KMSKeyArn", block.value.kms_key_arn), ("KmsKeyArn", block.value.kms_key_arn_of_cloudformation)):
         if value:
             candidate.wrong(key, f"{key} is not supported yet, for all it encrypts is FilterCriteria: remove it")
 
 
-def _check_region(candidate: _Candidate, queue: QueueArn) -> None:
-    """SQS-11: queue and function are in one region, whatever their accounts."""
-    if candidate.function and candidate.function.region not in (None, queue.region):
+def _check_region(candidate: Candidate, source: Source) -> None:
+    """SQS-11: source and function are in one region, whatever their accounts."""
+    if candidate.function and candidate.function.region not in (None, source.arn.region):
         candidate.wrong(
             "FunctionName",
-            f"FunctionName is in region {candidate.function.region}, but the queue is in {queue.region}: "
+            f"FunctionName is in region {candidate.function.region}, but the {source.noun} is in {source.arn.region}: "
             "give the function's name alone, or both in one region",
         )
 
 
-def _check_duplicates(candidates: list[_Candidate], file: str) -> None:
-    """API-31, and names that are there twice. The later one is wrong."""
-    targets: dict[tuple[str, str], _Candidate] = {}
-    names: dict[str, _Candidate] = {}
+def _check_duplicates(candidates: list[Candidate], file: str) -> None:
+    """API-31, API-32, and names that are there twice. The later one is wrong."""
+    targets: dict[tuple[str, str], Candidate] = {}
+    names: dict[str, Candidate] = {}
     for candidate in candidates:
-        name, queue, function = candidate.name, candidate.queue, candidate.function
-        if queue and function:
-            first = targets.setdefault((queue.arn, function.arn_beside(queue)), candidate)
+        name, source, function = candidate.name, candidate.source, candidate.function
+        if source and function:
+            first = targets.setdefault((source.arn.arn, function.arn_beside(source.arn)), candidate)
             if first is not candidate:
                 candidate.wrong(
                     "EventSourceArn",
-                    f"{first.where} on line {first.block.line} ties this queue to this function already: remove one of them "
-                    f'(AWS: An event source mapping with SQS arn (" {queue.arn} ") and function (" {function.name} ") already '
-                    f"exists. Please update or delete the existing mapping, {first.where} ({file}:{first.block.line}))",
+                    f"{first.where} on line {first.block.line} ties this {source.noun} to this function already: remove one of "
+                    f"them (AWS: {_conflict(source, function)} Please update or delete the existing mapping, {first.where} "
+                    f"({file}:{first.block.line}))",
                 )
                 continue  # their names are the same too, unless given
         first = names.setdefault(name, candidate) if name else candidate
@@ -247,20 +242,28 @@ def _check_duplicates(candidates: list[_Candidate], file: str) -> None:
             )
 
 
-def _mappings(candidates: list[_Candidate]) -> Iterator[EventSourceMapping]:
-    for candidate in candidates:
-        value, name, queue, function = candidate.block.value, candidate.name, candidate.queue, candidate.function
-        if name is None or queue is None or function is None:
+def _conflict(source: Source, function: FunctionReference) -> str:
+    if isinstance(source.spec, QueueSpec):
+        return f'An event source mapping with SQS arn (" {source.arn.arn} ") and function (" {function.name} ") already exists.'
+    return f'The event source arn (" {source.arn.arn} ") and function (" {function.name} ") provided mapping already exists.'
+
+
+def _mappings(judged: list[_Judged]) -> Iterator[EventSourceMapping]:
+    for one in judged:
+        candidate, value = one.candidate, one.candidate.block.value
+        name, source, function = candidate.name, candidate.source, candidate.function
+        if name is None or source is None or function is None:
             continue
         concurrency = value.scaling_config.maximum_concurrency
         yield EventSourceMapping(
             name=name,
             function=function.name,
-            function_arn=function.arn_beside(queue),
-            source=_SQS.source,
-            source_arn=queue.arn,
-            batch=BatchLimits(records=_batch_size(value), window=value.maximum_batching_window_in_seconds),
+            function_arn=function.arn_beside(source.arn),
+            source=source.spec.source,
+            source_arn=source.arn.arn,
+            batch=BatchLimits(records=_batch_size(candidate, source), window=value.maximum_batching_window_in_seconds),
             enabled=value.enabled,
             report_item_failures=bool(value.function_response_types),
             maximum_concurrency=None if concurrency is UNSET else concurrency,
+            stream=one.stream,
         )

@@ -37,6 +37,10 @@ class Report:
         """Take over the problems of a part whose name is known now."""
         self.problems.extend(replace(problem, where=where) for problem in part.problems)
 
+    def take_warnings(self, part: "Report", where: str) -> None:
+        """The same for its warnings."""
+        self.warnings.extend(replace(warning, where=where) for warning in part.warnings)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:

@@ -2,16 +2,17 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final, Generic, TypeVar
 
 import yaml
-from msgspec import inspect
+from msgspec import Struct, inspect
 
 from runtime.config.nodes import Entry, Report, intrinsic_of, read_entries, read_items
 from runtime.config.problems import shown, suggestion
 from runtime.config.scalars import Wrong, checked_text, examples, read_scalar, typed
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Struct)
 
 _BAD: Final = object()
 """Stands for a value that is wrong and has been reported."""
@@ -31,7 +32,7 @@ class Block(Generic[T]):
     readable: bool = True
     """False when it was no block at all; then every key is in `bad`."""
     strangers: dict[str, Entry] = field(default_factory=dict)
-    """Keys that are not of this type but that the caller wanted to judge itself."""
+    """Keys, by their path, that the caller wanted to judge itself."""
 
     def line_of(self, *path: str) -> int:
         """The line of a key, or that of the block when the key was not given."""
@@ -51,8 +52,11 @@ def read_block(
     strangers: Collection[str] = (),
     silent: Collection[str] = (),
 ) -> Block[T]:
-    """Read a block as `kind`. `strangers` are handed back unread; of missing keys in `silent` the caller speaks itself."""
-    info = _struct(inspect.type_info(kind))
+    """Read a block as `kind`. `strangers`, by path, are handed back unread; of missing keys in `silent` the caller speaks itself.
+
+    A key of `kind` can be a stranger too; it has its default then.
+    """
+    info = _struct(kind)
     reading = _Reading(report=report, name=name, strangers=strangers, silent=silent)
     value = reading.value(entry, info, ())
     readable = value is not _BAD
@@ -69,12 +73,25 @@ def read_block(
     )
 
 
+def peek(report: Report, entry: Entry, key: str) -> str | None:
+    """The text of one key, ahead of reading its block; None when it has none that can be read. Reports nothing."""
+    found = (read_entries(report.part(), entry, "") or {}).get(key)
+    if found is None:
+        return None
+    try:
+        return read_scalar(found.node, report.environ, key).text
+    except Wrong:
+        return None
+
+
 def is_name(report: Report, key: str, entry: Entry, kind: Any, name: str) -> bool:
     """Whether a key that the user made up has the shape of `kind` (an annotated `str`); reports it if not."""
     return _Reading(report=report, name=name).key(key, entry, inspect.type_info(kind), name)
 
 
-def _struct(info: inspect.Type) -> inspect.StructType:
+@cache  # a file reads each type many times
+def _struct(kind: type) -> inspect.StructType:
+    info = inspect.type_info(kind)
     if not isinstance(info, inspect.StructType):
         raise TypeError(f"{info} is not the type of a block")
     return info
@@ -137,16 +154,17 @@ class _Reading:
         for key, found in entries.items():
             inner = (*path, key)
             self.lines[".".join(inner)] = found.line
-            if key in fields:
+            if ".".join(inner) in self.strangers:
+                self.found_strangers[".".join(inner)] = found
+            elif key in fields:
                 value = self.value(found, fields[key].type, inner)
                 if value is _BAD:
                     self.spoil(inner)
                 else:
                     values[fields[key].name] = value
-            elif not path and key in self.strangers:
-                self.found_strangers[key] = found
             else:
-                advice = suggestion(key, list(fields)) or f" the keys here are {', '.join(fields)}"
+                known = [field for field in fields if ".".join((*path, field)) not in self.strangers]
+                advice = suggestion(key, known) or f" the keys here are {', '.join(known)}"
                 self.wrong(found, f"unknown key {shown('.'.join(inner))}:{advice}")
         for key, item in fields.items():
             if item.required and key not in entries:

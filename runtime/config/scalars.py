@@ -23,6 +23,7 @@ _READ_AS: Final = {"int": "a number", "float": "a number", "bool": "true or fals
 _TRUE: Final = frozenset({"true", "yes", "on"})
 _FALSE: Final = frozenset({"false", "no", "off"})
 _DIGITS: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,18})")
+_FRACTION: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,18})(?:\.[0-9]{1,18})?")
 _YAML_1_2_NUMBER: Final = re.compile(
     r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+|[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
 )
@@ -106,7 +107,9 @@ def typed(scalar: Scalar, kind: inspect.Type, path: tuple[str, ...], extra: Mapp
     name = ".".join(path)
     match kind:
         case inspect.IntType():
-            return _integer(scalar, kind, path)
+            return _integer(scalar, kind, path, extra)
+        case inspect.FloatType():
+            return _number(scalar, kind, name)
         case inspect.BoolType():
             return _boolean(scalar, name)
         case inspect.StrType():
@@ -114,9 +117,9 @@ def typed(scalar: Scalar, kind: inspect.Type, path: tuple[str, ...], extra: Mapp
             checked_text(scalar.text, kind, f"{name} is {shown(scalar.text)!r}, but it", name, extra)
             return _text(scalar, name)
         case inspect.LiteralType(values=values):
-            return _literal(_text(scalar, name), [str(value) for value in values], name)
+            return _literal(_text(scalar, name), [str(value) for value in values], name, extra)
         case inspect.UnionType():
-            return scalar.text  # `schema.Text`: whatever stands there, as text
+            return scalar.text  # `Text` of the schema, and times: whatever stands there, as text
         case _:
             raise TypeError(f"the schema uses {kind}, which no file is checked against")
 
@@ -153,12 +156,11 @@ def _text(scalar: Scalar, name: str) -> str:
     return scalar.text
 
 
-def _integer(scalar: Scalar, kind: inspect.IntType, path: tuple[str, ...]) -> int:
+def _integer(scalar: Scalar, kind: inspect.IntType, path: tuple[str, ...], extra: Mapping[str, Any]) -> int:
     name = ".".join(path)
     if not _DIGITS.fullmatch(scalar.text):
         raise Wrong(f"{name} is {shown(scalar.text)!r}, but it must be a whole number in plain digits, as in 10")
-    if not scalar.expanded and (scalar.quoted or scalar.meaning == "str"):  # inside { } YAML wants quotes around ${NAME}
-        raise Wrong(f'{name} is the text "{scalar.text}", but it must be a number: remove the quotes')
+    _unquoted(scalar, name)
     number, low, high = int(scalar.text), kind.ge, kind.le
     if low is not None and number < low:
         constraint = f"greater than or equal to {low}"
@@ -166,14 +168,33 @@ def _integer(scalar: Scalar, kind: inspect.IntType, path: tuple[str, ...]) -> in
         constraint = f"less than or equal to {high}"
     else:
         return number
-    message = f"{name} is {number}, but it must be {f'at least {low}' if high is None else f'{low} to {high}'}"
-    if path[0][:1].isupper():  # a key of AWS's, so with AWS's text (API-3A)
+    allowed = extra.get("range") or (f"at least {low}" if high is None else f"{low} to {high}")
+    message = f"{name} is {number}, but it must be {allowed}"
+    if "aws" in extra:
+        message += f" (AWS: {extra['aws']})"
+    elif path[0][:1].isupper():  # a key of AWS's, so with AWS's text (API-3A)
         member = ".".join(part[:1].lower() + part[1:] for part in path)
         message += (
             f" (AWS: 1 validation error detected: Value '{number}' at '{member}' failed to satisfy constraint: "
             f"Member must have value {constraint})"
         )
     raise Wrong(message)
+
+
+def _number(scalar: Scalar, kind: inspect.FloatType, name: str) -> float:
+    if not _FRACTION.fullmatch(scalar.text):
+        raise Wrong(f"{name} is {shown(scalar.text)!r}, but it must be a number in plain digits, as in 0.5")
+    _unquoted(scalar, name)
+    number, above, low, high = float(scalar.text), kind.gt, kind.ge, kind.le
+    if (above is not None and number <= above) or (low is not None and number < low) or (high is not None and number > high):
+        allowed = f"more than {above:g} and at most {high:g}" if above is not None else f"{low:g} to {high:g}"
+        raise Wrong(f"{name} is {scalar.text}, but it must be {allowed}")
+    return number
+
+
+def _unquoted(scalar: Scalar, name: str) -> None:
+    if not scalar.expanded and (scalar.quoted or scalar.meaning == "str"):  # inside { } YAML wants quotes around ${NAME}
+        raise Wrong(f'{name} is the text "{scalar.text}", but it must be a number: remove the quotes')
 
 
 def _boolean(scalar: Scalar, name: str) -> bool:
@@ -185,8 +206,9 @@ def _boolean(scalar: Scalar, name: str) -> bool:
     return word in _TRUE
 
 
-def _literal(text: str, values: list[str], name: str) -> str:
+def _literal(text: str, values: list[str], name: str, extra: Mapping[str, Any]) -> str:
     if text in values:
         return text
     advice = suggestion(text, values) or f" it must be {' or '.join(values)}"
-    raise Wrong(f"{name} is {shown(text)!r}:{advice}")
+    said = f" (AWS: {extra['aws'].replace('{value}', shown(text))})" if "aws" in extra else ""
+    raise Wrong(f"{name} is {shown(text)!r}:{advice}{said}")

@@ -2,16 +2,15 @@
 
 `reading` checks a file against these types, `esm schema` prints a JSON Schema of them. Keys in PascalCase are AWS's own
 (CloudFormation `AWS::Lambda::EventSourceMapping`, SAM `AWS::Serverless::Function`), keys in lower case are ours. Rules that
-tie several keys together are in `functions`, `mappings` and `worker`. `extra={"must": ...}` says in words what a pattern
-asks for.
+tie several keys together are in `functions`, `mappings` and `worker`, the types of a mapping in `mapping_schema`.
+`extra={"must": ...}` says in words what a pattern asks for.
 """
 
 from typing import Annotated, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-Text = str | int | float | bool
-"""Text where CloudFormation also takes a bare number or boolean; it is read as the text that stands there."""
+from runtime.config.mapping_schema import RESOURCE, Mapping, Text
 
 # --- functions ---------------------------------------------------------------------------------------------------------
 
@@ -87,9 +86,8 @@ _PASTED: Final = (
     "ProvisionedConcurrencyConfig PublishToLatestPublished RecursiveLoop Role RolePath Runtime RuntimeManagementConfig SnapStart "
     "Tags TenancyConfig Tracing TracingConfig VersionDeletionPolicy VersionDescription VpcConfig"
 )
-_RESOURCE: Final = "Condition DeletionPolicy DependsOn Metadata UpdateReplacePolicy"
 FUNCTION_STRANGERS: Final[dict[str, str]] = {
-    **dict.fromkeys([*_PASTED.split(), *_RESOURCE.split()], "has no meaning here and can be removed"),
+    **dict.fromkeys([*_PASTED.split(), *RESOURCE.split()], "has no meaning here and can be removed"),
     "Code": "is not read here: unpack the code into a folder and name that folder in CodeUri",
     "CodeUrl": "is not a key of a function: did you mean CodeUri?",
     "ImageUri": "is not supported: handlers run from a folder, named in CodeUri",
@@ -112,132 +110,6 @@ RESERVED_VARIABLES: Final = frozenset(_RESERVED.split())
 
 MAX_ENVIRONMENT_BYTES: Final = 4096
 """COM-50; Lambda measures the variables as one compact JSON object."""
-
-# --- mappings ----------------------------------------------------------------------------------------------------------
-
-
-class Filter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="pascal"):
-    """One filter (FLT-01)."""
-
-    pattern: Annotated[str, Meta(max_length=4096, description="A pattern, as JSON text.")] = ""
-
-
-class FilterCriteria(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="pascal"):
-    """Which records the function gets. Not supported yet: only an empty block is accepted."""
-
-    filters: Annotated[list[Filter], Meta(max_length=10)] = field(default_factory=list)
-
-
-class ScalingConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="pascal"):
-    """How far the mapping scales (API-25)."""
-
-    maximum_concurrency: (
-        Annotated[int, Meta(ge=2, le=1000, description="Most batches of this mapping at once (SQS-12).")] | UnsetType
-    ) = UNSET
-
-
-class ProvisionedPollerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="pascal"):
-    """Provisioned mode (SQS-13). Not supported yet: only an empty block, which means off, is accepted."""
-
-    minimum_pollers: Annotated[int, Meta(ge=2, le=200)] | UnsetType = UNSET
-    # The sources of SQS-13 name 2 000 and 10 000; the newer one counts, for nothing that AWS takes is to be called wrong.
-    maximum_pollers: Annotated[int, Meta(ge=2, le=10_000)] | UnsetType = UNSET
-
-
-class MetricsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="pascal"):
-    """Accepted without effect: metrics are always on."""
-
-    metrics: Annotated[list[Literal["EventCount", "ErrorCount", "KafkaMetrics"]], Meta(max_length=3)] = field(
-        default_factory=list
-    )
-
-
-class Tag(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="pascal"):
-    """A tag as CloudFormation writes it."""
-
-    key: Text
-    value: Text = ""
-
-
-class Mapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="pascal"):
-    """One source tied to one function: AWS's event source mapping (SQS-01)."""
-
-    name: Annotated[
-        str,
-        Meta(
-            min_length=1,
-            max_length=128,
-            pattern="^[A-Za-z0-9_.-]+$",
-            description="What logs and metrics call it; default: made from the source's name and the function's.",
-            extra={"must": "consist of letters, digits, ., - and _"},
-        ),
-    ] = field(name="name", default="")
-    function_name: Annotated[
-        str,
-        Meta(
-            min_length=1,
-            max_length=256,
-            description="A key of `functions`, or the full or partial ARN of one, with an optional :qualifier (API-10).",
-            examples=["orders"],
-        ),
-    ]
-    event_source_arn: Annotated[
-        str,
-        Meta(
-            min_length=1,
-            description="The ARN of an SQS queue (API-11).",
-            examples=["arn:aws:sqs:eu-west-1:123456789012:orders"],
-        ),
-    ]
-    enabled: Annotated[bool, Meta(description="false keeps the mapping without running it (API-12).")] = True
-    batch_size: (
-        Annotated[
-            int,
-            Meta(
-                ge=1,
-                le=10_000,
-                description="Most records in one invocation, default 10. FIFO: at most 10. "
-                "Above 10 only with a batching window (SQS-02, SQS-03).",
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
-    maximum_batching_window_in_seconds: Annotated[
-        int, Meta(ge=0, le=300, description="How long a batch may be gathered; not for FIFO (API-14, SQS-04).")
-    ] = 0
-    function_response_types: Annotated[
-        list[Literal["ReportBatchItemFailures"]],
-        Meta(max_length=1, description="Lets the function name the records that failed (API-23)."),
-    ] = field(default_factory=list)
-    scaling_config: ScalingConfig = field(default_factory=ScalingConfig)
-    filter_criteria: FilterCriteria = field(default_factory=FilterCriteria)
-    provisioned_poller_config: ProvisionedPollerConfig = field(default_factory=ProvisionedPollerConfig)
-    metrics_config: MetricsConfig = field(default_factory=MetricsConfig)
-    kms_key_arn: Annotated[str, Meta(description="Not supported yet: only an empty text is accepted.")] = field(
-        name="KMSKeyArn", default=""
-    )
-    kms_key_arn_of_cloudformation: Annotated[str, Meta(description="CloudFormation's spelling of KMSKeyArn.")] = field(
-        name="KmsKeyArn", default=""
-    )
-    tags: Annotated[dict[str, Text] | list[Tag], Meta(description="Accepted without effect.")] = field(default_factory=dict)
-
-
-_OTHERS: Final = (
-    "AmazonManagedKafkaEventSourceConfig BisectBatchOnFunctionError DestinationConfig DocumentDBEventSourceConfig LoggingConfig "
-    "MaximumRecordAgeInSeconds MaximumRetryAttempts ParallelizationFactor Queues SelfManagedEventSource "
-    "SelfManagedKafkaEventSourceConfig SourceAccessConfigurations StartingPosition StartingPositionTimestamp Topics "
-    "TumblingWindowInSeconds"
-)
-OTHER_SOURCES: Final = frozenset(_OTHERS.split())
-"""Parameters of mappings that SQS does not take (API-15..API-29)."""
-
-MAPPING_STRANGERS: Final[dict[str, str]] = {
-    **dict.fromkeys(_RESOURCE.split(), "has no meaning here and can be removed"),
-    "Queue": "is SAM's key for a queue: give its ARN as EventSourceArn",
-    "Stream": "is SAM's key for a stream: give its ARN as EventSourceArn",
-    "Type": "has no meaning here and can be removed: this block holds what stands below Properties in a template",
-    "Properties": "has no meaning here: move the keys below it up by one level",
-}  # fmt: skip
 
 # --- worker ------------------------------------------------------------------------------------------------------------
 
@@ -282,6 +154,19 @@ class Worker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = "127.0.0.1:9090"
     grace: Annotated[int, Meta(ge=0, le=3600, description="Seconds to drain.")] = 25
+    on_destination_failure: Annotated[
+        Literal["drop", "block"],
+        Meta(
+            description="Streams, when an on-failure destination refuses: drop the records with a log line and a count, as AWS "
+            "does, or block: keep the shard where it is until they are delivered."
+        ),
+    ] = "drop"
+    failover: Annotated[
+        float, Meta(ge=1, le=300, description="Streams: seconds until a lease whose owner is silent may be taken.")
+    ] = 10.0
+    watchdog: Annotated[
+        int, Meta(ge=30, le=86_400, description="Streams: seconds without a sign of life after which a shard is restarted.")
+    ] = 300
     log: Log = field(default_factory=Log)
 
 

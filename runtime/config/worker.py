@@ -45,6 +45,11 @@ class WorkerConfig:
     """0 lets the system choose."""
     grace: int
     """Seconds to drain."""
+    on_destination_failure: Literal["drop", "block"]
+    failover: float
+    """Seconds until a lease whose owner is silent may be taken."""
+    watchdog: int
+    """Seconds without a sign of life after which a shard is restarted."""
     log_format: Literal["auto", "console", "json"]
     log_level: Literal["debug", "info", "warning", "error"]
 
@@ -54,8 +59,11 @@ def new_worker_id() -> str:
     return f"{socket.gethostname()}-{secrets.token_hex(4)}"
 
 
-def read_worker(report: Report, entry: Entry | None, new_id: Callable[[], str]) -> WorkerConfig:
-    """Read the block, or give the defaults when there is none. Means something only when nothing was reported."""
+def read_worker(report: Report, entry: Entry | None, new_id: Callable[[], str], *, streams: bool) -> WorkerConfig:
+    """Read the block, or give the defaults when there is none. Means something only when nothing was reported.
+
+    `streams`: there are mappings of streams, whose positions the state keeps.
+    """
     part = report.part()
     if entry is None:
         block: Block[schema.Worker] = Block(value=schema.Worker(), line=1, lines={}, bad=frozenset())
@@ -69,12 +77,21 @@ def read_worker(report: Report, entry: Entry | None, new_id: Callable[[], str]) 
         http_host=host,
         http_port=port,
         grace=worker.grace,
+        on_destination_failure=worker.on_destination_failure,
+        failover=worker.failover,
+        watchdog=worker.watchdog,
         log_format=worker.log.format,
         log_level=worker.log.level,
     )
     if config.grace < _LONG_POLL:
         message = f"grace is {config.grace}, but an open long poll takes up to {_LONG_POLL} seconds: stopping an idle worker cuts"
         part.warning(block.line_of("grace"), f"{message} it off, and what it would have brought stays hidden for a while")
+    if streams and isinstance(config.state, MemoryState):
+        message = (
+            "state is memory://, so the positions of stream mappings end with the process and the next one begins at "
+            "StartingPosition again: use sqlite:///PATH to go on where it ended"
+        )
+        report.warning(block.line_of("state"), message, _WHERE)
     report.take(part, _WHERE)
     return config
 

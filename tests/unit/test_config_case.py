@@ -15,7 +15,11 @@ import pytest
 
 from runtime.config import Config, ConfigError, Problem, load_config
 
+NOW = 1_767_225_600.0
+"""What the clock says in all config tests: 2026-01-01T00:00:00Z."""
 QUEUE = "arn:aws:sqs:eu-west-1:123456789012:orders"
+KINESIS = "arn:aws:kinesis:eu-west-1:123456789012:stream/orders"
+TABLE = "arn:aws:dynamodb:eu-west-1:123456789012:table/orders/stream/2025-12-31T12:00:00.000"
 FUNCTIONS = "functions:\n  orders:\n    Handler: shop.orders.handler\n"
 MAPPINGS = f"mappings:\n  - FunctionName: orders\n    EventSourceArn: {QUEUE}\n"
 
@@ -23,7 +27,7 @@ MAPPINGS = f"mappings:\n  - FunctionName: orders\n    EventSourceArn: {QUEUE}\n"
 def load(folder: Path, text: str, **environ: str) -> Config:
     file = folder / "esm.yaml"
     file.write_text(text, encoding="utf-8")
-    return load_config(file, environ, new_id=lambda: "host-1")
+    return load_config(file, environ, new_id=lambda: "host-1", clock=lambda: NOW)
 
 
 def problems_of(folder: Path, text: str, **environ: str) -> tuple[Problem, ...]:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.config import schema
+from pollers import SPECS
+from runtime.config import mapping_schema
 from runtime.core.mapping import BatchLimits, EventSourceMapping
 from tests.unit.test_config_case import FUNCTIONS, MAPPINGS, QUEUE, check, load, problems_of
 
@@ -132,7 +133,12 @@ def test_what_aws_refuses_is_a_problem(tmp_path: Path, rule: str, lines: str) ->
     assert {problem.where for problem in problems} == {"mapping orders-orders"}
 
 
-@pytest.mark.parametrize("key", sorted(schema.OTHER_SOURCES - {"StartingPosition", "DestinationConfig"}))
+STREAMS_ALONE = mapping_schema.PARAMETERS - SPECS["sqs"].parameters
+
+
+@pytest.mark.parametrize(
+    "key", sorted((mapping_schema.OTHER_SOURCES | STREAMS_ALONE) - {"StartingPosition", "DestinationConfig"})
+)
 def test_parameters_of_other_sources_are_refused_in_awss_words_api_37(tmp_path: Path, key: str) -> None:
     (problem,) = problems_of(tmp_path, FUNCTIONS + MAPPINGS + f"    {key}: 1\n")
     assert problem.line == 7
@@ -156,9 +162,10 @@ def test_what_fifo_queues_do_not_take_is_a_problem(tmp_path: Path, rule: str, li
     ("arn", "said"),
     [
         ("orders", "Unrecognized event source."),
-        ("arn:aws:sns:eu-west-1:123456789012:orders", "Unrecognized event source."),
+        ("arn:aws:sns:eu-west-1:123456789012:orders", "subscribe an SQS queue to it"),
         ("https://sqs.eu-west-1.amazonaws.com/123456789012/orders", "give the queue's ARN, arn:aws:sqs:eu-west-1:123456789012:orders"),
         ("http://localhost:9324/000000000000/orders", "give the queue's ARN, arn:aws:sqs:REGION:000000000000:orders"),
+        ("arn:aws:states:eu-west-1:123456789012:x", "'states' is no source: give that of an SQS queue"),
         ("arn:azure:sqs:eu-west-1:123456789012:orders", "the partition 'azure'"),
         ("arn:aws:sqs:europe:123456789012:orders", "the region 'europe'"),
         ("arn:aws:sqs::123456789012:orders", "the region ''"),
@@ -176,15 +183,12 @@ def test_what_fifo_queues_do_not_take_is_a_problem(tmp_path: Path, rule: str, li
         ("!GetAtt Orders.Arn", "EventSourceArn uses !GetAtt, which only CloudFormation can resolve"),
         ("!Ref Orders", "uses !Ref"),
         ("{'Fn::GetAtt': [Orders, Arn]}", "uses Fn::GetAtt"),
-        ("arn:aws:kinesis:eu-west-1:123456789012:stream/orders", "Kinesis streams are not supported yet"),
-        ("arn:aws:kinesis:eu-west-1:123456789012:stream/o/consumer/c:1", "Kinesis streams are not supported yet"),
-        ("arn:aws:dynamodb:eu-west-1:123456789012:table/t/stream/2024", "DynamoDB streams are not supported yet"),
         ("arn:aws:kafka:eu-west-1:123456789012:cluster/c/1", "Amazon MSK (Kafka) is not supported yet"),
         ("arn:aws:mq:eu-west-1:123456789012:broker:b:1", "Amazon MQ is not supported yet"),
         ("arn:aws:rds:eu-west-1:123456789012:cluster:c", "Amazon DocumentDB is not supported yet"),
     ],
 )  # fmt: skip
-def test_a_source_must_be_the_arn_of_a_queue_api_11_api_30(tmp_path: Path, arn: str, said: str) -> None:
+def test_a_source_must_be_the_arn_of_a_source_api_11_api_30(tmp_path: Path, arn: str, said: str) -> None:
     text = FUNCTIONS + f"mappings:\n  - FunctionName: orders\n    StartingPosition: LATEST\n    EventSourceArn: {arn}\n"
     (problem,) = problems_of(tmp_path, text)
     assert (problem.line, problem.where) == (7, "mapping #1")

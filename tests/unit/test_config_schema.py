@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pollers import SPECS
-from runtime.config import Config, ConfigError, load_config, schema
-from tests.unit.test_config_case import FUNCTIONS, MAPPINGS, QUEUE, load
+from runtime.config import Config, ConfigError, load_config, mapping_schema, schema
+from tests.unit.test_config_case import FUNCTIONS, KINESIS, MAPPINGS, QUEUE, TABLE, load
 
 SLOW_MACHINES = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -32,10 +32,11 @@ def test_the_types_give_a_json_schema() -> None:
     json.dumps(document)
 
 
-def test_every_parameter_of_an_sqs_mapping_has_a_type_sqs_01() -> None:
+def test_every_parameter_of_a_source_has_a_type_sqs_01_kin_01_ddb_01() -> None:
     properties = msgspec.json.schema(schema.File)["$defs"]["Mapping"]["properties"]
-    assert properties.keys() == {*SPECS["sqs"].parameters, "name", "KmsKeyArn"}
-    assert not SPECS["sqs"].parameters & schema.OTHER_SOURCES
+    assert properties.keys() == mapping_schema.PARAMETERS | mapping_schema.STREAM_KEYS | {"name", "KmsKeyArn"}
+    assert frozenset().union(*(spec.parameters for spec in SPECS.values())) == mapping_schema.PARAMETERS
+    assert not mapping_schema.PARAMETERS & mapping_schema.OTHER_SOURCES
 
 
 def test_the_schema_accepts_what_the_loader_accepts(tmp_path: Path) -> None:
@@ -60,8 +61,29 @@ def result_of(folder: Path, content: bytes, environ: dict[str, str]) -> Config |
     return found
 
 
-WORDS = [*SPECS["sqs"].parameters, *schema.OTHER_SOURCES, "functions", "mappings", "worker", "orders", "Handler", "a.b", QUEUE]
+WORDS = [
+    *mapping_schema.PARAMETERS,
+    *mapping_schema.OTHER_SOURCES,
+    "functions",
+    "mappings",
+    "worker",
+    "orders",
+    "Handler",
+    "a.b",
+    QUEUE,
+]
 WORDS += [
+    KINESIS,
+    TABLE,
+    "AT_TIMESTAMP",
+    "LATEST",
+    "OnFailure",
+    "OnSuccess",
+    "Destination",
+    "read_share",
+    "2026-01-01T00:00:00+24:00",
+    "0.5",
+    "1e99",
     "CodeUri",
     "Timeout",
     "Environment",
@@ -115,11 +137,17 @@ PIECES += [
     "\u2028",
     "<<: ",
 ]
+SOURCES = (QUEUE, KINESIS, TABLE)
 TEXTS = st.lists(st.sampled_from(WORDS + PIECES) | st.text(max_size=3), max_size=40).map("".join)
 
 
 @SLOW_MACHINES
-@given(text=TEXTS, head=st.sampled_from(["", FUNCTIONS, FUNCTIONS + MAPPINGS, FUNCTIONS + MAPPINGS + "    "]))
+@given(
+    text=TEXTS,
+    head=st.sampled_from(
+        ["", FUNCTIONS, FUNCTIONS + MAPPINGS, *(FUNCTIONS + MAPPINGS.replace(QUEUE, arn) + "    " for arn in SOURCES)]
+    ),
+)
 def test_no_text_raises_anything_but_a_config_error(tmp_path: Path, text: str, head: str) -> None:
     result_of(tmp_path, (head + text).encode(errors="surrogatepass"), {"A": "b"})
 
@@ -144,10 +172,17 @@ def keyed(kind: type[msgspec.Struct]) -> st.SearchStrategy[dict[str, Any]]:
     return st.dictionaries(st.sampled_from(names), ANYTHING, max_size=6)
 
 
+def _complete(drawn: tuple[dict[str, Any], str]) -> dict[str, Any]:
+    """A mapping that has a source mostly, so that the rules of its source are reached."""
+    block, arn = drawn
+    return {"EventSourceArn": arn, "FunctionName": "orders", **block} if len(block) % 2 else block
+
+
 FILES = st.fixed_dictionaries(
     {
         "functions": ANYTHING | st.dictionaries(st.just("orders"), keyed(schema.Function)),
-        "mappings": ANYTHING | st.lists(keyed(schema.Mapping), max_size=3),
+        "mappings": ANYTHING
+        | st.lists(st.tuples(keyed(mapping_schema.Mapping), st.sampled_from(SOURCES)).map(_complete), max_size=3),
         "worker": ANYTHING | keyed(schema.Worker),
     }
 )

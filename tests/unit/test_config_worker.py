@@ -15,6 +15,9 @@ def test_a_worker_has_defaults(tmp_path: Path) -> None:
         http_host="127.0.0.1",
         http_port=9090,
         grace=25,
+        on_destination_failure="drop",
+        failover=10.0,
+        watchdog=300,
         log_format="auto",
         log_level="info",
     )
@@ -22,15 +25,24 @@ def test_a_worker_has_defaults(tmp_path: Path) -> None:
 
 def test_a_worker_is_as_the_file_says(tmp_path: Path) -> None:
     text = "worker:\n  id: w1\n  state: memory://\n  http: 0.0.0.0:0\n  grace: 3600\n  log: {format: json, level: debug}\n"
+    text += "  on_destination_failure: block\n  failover: 2.5\n  watchdog: 86400\n"
     assert load(tmp_path, FUNCTIONS + MAPPINGS + text).worker == WorkerConfig(
         id="w1",
         state=MemoryState(),
         http_host="0.0.0.0",  # noqa: S104  # what a container listens on
         http_port=0,
         grace=3600,
+        on_destination_failure="block",
+        failover=2.5,
+        watchdog=86_400,
         log_format="json",
         log_level="debug",
     )
+
+
+@pytest.mark.parametrize(("line", "seconds"), [("failover: 1", 1.0), ("failover: 300", 300.0), ("failover: ${A:-7.25}", 7.25)])
+def test_failover_is_a_number_of_seconds(tmp_path: Path, line: str, seconds: float) -> None:
+    assert load(tmp_path, FUNCTIONS + MAPPINGS + f"worker:\n  {line}\n").worker.failover == seconds
 
 
 @pytest.mark.parametrize("line", ["id: ''", "id: ${HOSTNAME:-}", "id: '${HOSTNAME:-}'"])
@@ -85,6 +97,16 @@ def test_http_is_host_and_port(tmp_path: Path, http: str, host: str, port: int) 
         "grace: -1  #! grace is -1, but it must be 0 to 3600",
         "grace: 3601  #! 0 to 3600",
         "grace: 25s  #! whole number",
+        "on_destination_failure: retry  #! it must be block or drop",
+        "on_destination_failure: blok  #! did you mean block?",
+        "failover: 0.9  #! failover is 0.9, but it must be 1 to 300",
+        "failover: 300.1  #! 1 to 300",
+        "failover: 10s  #! must be a number in plain digits",
+        "failover: '10'  #! remove the quotes",
+        "watchdog: 29  #! watchdog is 29, but it must be 30 to 86400",
+        "watchdog: 86401  #! 30 to 86400",
+        "watchdog: 30.5  #! whole number",
+        "failOver: 1  #! did you mean failover?",
         "log: {format: text}  #! it must be auto or console or json",
         "log: {level: INFO}  #! did you mean info?",
         "log: {levle: info}  #! did you mean level?",
