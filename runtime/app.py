@@ -4,7 +4,7 @@ import random
 import signal
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -12,21 +12,44 @@ from typing import Final
 import anyio
 from anyio.abc import TaskStatus
 
+from handlers.destinations import open_destination
 from handlers.invoker import Invoker
-from pollers import SPECS
-from pollers.aws.clients import AwsClients
+from pollers import QUEUES, STREAMS
+from pollers.aws.clients import AwsClients, Observe
+from pollers.dynamodb_streams import DynamodbStream
+from pollers.kinesis import KinesisStream
+from pollers.source import StreamSource
 from pollers.sqs import SqsQueue
 from runtime.config import Config
 from runtime.core.mapping import EventSourceMapping, MappingState
 from runtime.drain import Drain
 from runtime.http import WorkerPages, serve_pages
+from runtime.leases import LeaseStore
 from runtime.queue_mapping import DEFAULT_CONCURRENCY, QueueParts, run_queue_mapping
 from runtime.slots import Slots
 from runtime.status import MappingStatus
+from runtime.stores import open_store
+from runtime.stream_mapping import StreamParts, run_stream_mapping
 from runtime.supervisor import Supervised, supervise
 from runtime.telemetry import MappingTelemetry, Telemetry
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+_STREAM_SOURCES: Final[dict[str, type[KinesisStream | DynamodbStream]]] = {"kinesis": KinesisStream, "dynamodb": DynamodbStream}
+
+
+def open_stream(mapping: EventSourceMapping, clients: AwsClients, *, observe: Observe) -> StreamSource:
+    """The stream that a mapping reads; asks AWS nothing yet."""
+    return _STREAM_SOURCES[mapping.source](clients, mapping.source_arn, observe=observe, clock=time.time)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opened:
+    """What lives as long as the worker."""
+
+    clients: AwsClients
+    store: LeaseStore | None
+    """None when no mapping is that of a stream."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +84,16 @@ class Worker:
         self._statuses = tuple(self._status(mapping) for mapping in config.mappings)
 
     async def run(self, *, task_status: TaskStatus[Running] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Run until the drain has ended. Raises HttpError if the port cannot be had."""
+        """Run until the drain has ended. Raises HttpError if the port cannot be had, StateError if the state cannot be used."""
         worker = self._config.worker
         pages = WorkerPages(self._telemetry, self._statuses, self._drain)
-        async with serve_pages(pages, worker.http_host, worker.http_port) as port, AwsClients() as clients:
-            active = [self._supervised(status, clients) for status in self._statuses if _polls(status)]
+        async with AsyncExitStack() as stack:
+            store = None
+            if any(mapping.stream for mapping in self._config.mappings):
+                store = await stack.enter_async_context(open_store(worker.state))
+            port = await stack.enter_async_context(serve_pages(pages, worker.http_host, worker.http_port))
+            opened = _Opened(clients=await stack.enter_async_context(AwsClients()), store=store)
+            active = [self._supervised(status, opened) for status in self._statuses if _polls(status)]
             for status in self._statuses:
                 if not _polls(status):
                     self._telemetry.of_mapping(status.mapping.name, status.mapping.source).state_changed(status.state)
@@ -81,18 +109,47 @@ class Worker:
         paused = f"function {mapping.function} has ReservedConcurrentExecutions 0" if none_at_all else None
         return MappingStatus(mapping=mapping, state=state, paused=paused)
 
-    def _supervised(self, status: MappingStatus, clients: AwsClients) -> Supervised:
+    def _supervised(self, status: MappingStatus, opened: _Opened) -> Supervised:
         mapping = status.mapping
         telemetry = self._telemetry.of_mapping(mapping.name, mapping.source)
         telemetry.watch_ready(lambda: status.ready)
-        return Supervised(status=status, telemetry=telemetry, run=partial(self._run_mapping, status, telemetry, clients))
+        if mapping.stream is None or opened.store is None:
+            return Supervised(status=status, telemetry=telemetry, run=partial(self._run_queue, status, telemetry, opened.clients))
+        run = partial(self._run_stream, status, telemetry, opened.clients, opened.store)
+        return Supervised(status=status, telemetry=telemetry, run=run)
 
-    async def _run_mapping(self, status: MappingStatus, telemetry: MappingTelemetry, clients: AwsClients) -> None:
+    async def _run_stream(
+        self, status: MappingStatus, telemetry: MappingTelemetry, clients: AwsClients, store: LeaseStore
+    ) -> None:
+        mapping, worker = status.mapping, self._config.worker
+        arn = mapping.stream.destination if mapping.stream else None
+        parts = StreamParts(
+            mapping=mapping,
+            function=self._config.functions[mapping.function],
+            spec=STREAMS[mapping.source],
+            source=open_stream(mapping, clients, observe=telemetry.request_made),
+            invoker=self._functions[mapping.function],
+            destination=open_destination(arn, clients, region=mapping.region) if arn else None,
+            store=store,
+            worker=worker.id,
+            limiter=self._limiters.get(mapping.function),
+            drain=self._drain,
+            status=status,
+            telemetry=telemetry,
+            clock=time.time,
+            jitter=self._jitter,
+            failover=worker.failover,
+            watchdog=worker.watchdog,
+            block_on_destination_failure=worker.on_destination_failure == "block",
+        )
+        await run_stream_mapping(parts)
+
+    async def _run_queue(self, status: MappingStatus, telemetry: MappingTelemetry, clients: AwsClients) -> None:
         mapping = status.mapping
         parts = QueueParts(
             mapping=mapping,
             function=self._config.functions[mapping.function],
-            spec=SPECS[mapping.source],
+            spec=QUEUES[mapping.source],
             source=SqsQueue(clients, mapping.source_arn, windowed=mapping.batch.window > 0, observe=telemetry.request_made),
             invoker=self._functions[mapping.function],
             slots=self._slots(mapping),

@@ -4,11 +4,15 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from handlers.destinations import open_destination
+from handlers.invoker import FunctionSpec
 from handlers.loading import HandlerLoadError
 from handlers.python_function import LOG_STREAM, PythonFunction
 from pollers.aws.clients import AwsClients
 from pollers.errors import SourceError
+from pollers.record import LATEST
 from pollers.sqs import SqsQueue
+from runtime.app import open_stream
 from runtime.config import Config, Handlers, Problem
 from runtime.core.mapping import EventSourceMapping
 from runtime.queue_facts import queue_warnings
@@ -81,11 +85,7 @@ class OnlineFindings:
 
 
 async def check_online(config: Config) -> OnlineFindings:
-    """Ask AWS about every enabled mapping's source: that it exists, can be read, and fits the function.
-
-    Readable is found out as AWS does when a mapping is made, by a receive (SQS-10), but only of an empty queue: a receive counts
-    toward the dead-letter queue.
-    """
+    """Ask AWS about every enabled mapping's source: that it exists, can be read, and fits the function; and its destination."""
     problems: list[Problem] = []
     warnings: list[Problem] = []
     async with AwsClients() as clients:
@@ -97,18 +97,46 @@ async def check_online(config: Config) -> OnlineFindings:
                 line = config.mapping_lines[name]
                 return Problem(file=config.handlers.file, line=line, message=message, where=f"mapping {name}")
 
-            queue = SqsQueue(clients, mapping.source_arn, windowed=False, observe=_not_counted)
             try:
-                facts = await queue.describe()
-                if not facts.waiting:
-                    await queue.receive(limit=1, wait=0, visibility=0)
+                if mapping.stream is None:
+                    found = await _check_queue(clients, mapping, config.functions[mapping.function])
+                else:
+                    await _check_stream(clients, mapping)
+                    found = []
             except SourceError as error:
                 problems.append(finding(str(error)))
                 continue
-            if facts.waiting:
-                warnings.append(finding("whether messages can be received was not tried: some are waiting, and a receive counts"))
-            warnings += map(finding, queue_warnings(mapping, config.functions[mapping.function], facts))
+            warnings += map(finding, found)
+            if mapping.stream is not None and mapping.stream.destination is not None:
+                probe = await open_destination(mapping.stream.destination, clients, region=mapping.region).probe()
+                if probe is not None:
+                    (warnings if probe.unverified else problems).append(finding(probe.message))
     return OnlineFindings(problems=tuple(problems), warnings=tuple(warnings))
+
+
+async def _check_queue(clients: AwsClients, mapping: EventSourceMapping, function: FunctionSpec) -> list[str]:
+    """Gives warnings. Raises SourceError.
+
+    Readable is found out as AWS does when a mapping is made, by a receive (SQS-10), but only of an empty queue: a receive counts
+    toward the dead-letter queue.
+    """
+    queue = SqsQueue(clients, mapping.source_arn, windowed=False, observe=_not_counted)
+    facts = await queue.describe()
+    found = queue_warnings(mapping, function, facts)
+    if facts.waiting:
+        return ["whether messages can be received was not tried: some are waiting, and a receive counts", *found]
+    await queue.receive(limit=1, wait=0, visibility=0)
+    return found
+
+
+async def _check_stream(clients: AwsClients, mapping: EventSourceMapping) -> None:
+    """Whether the shards can be listed and one of them read, which moves nothing. Raises SourceError (KIN-09, DDB-04)."""
+    stream = open_stream(mapping, clients, observe=_not_counted)
+    await stream.describe()
+    shards = await stream.list_shards()
+    if shards:
+        reader = await stream.open_shard(shards[-1].id, LATEST)
+        await reader.read(limit=1)
 
 
 def _not_counted(operation: str, outcome: str) -> None:

@@ -22,6 +22,7 @@ from runtime.check import Loaded, check_online, load_functions
 from runtime.config import Config, ConfigError, in_order, load_config
 from runtime.drain import Drain
 from runtime.http import HttpError
+from runtime.leases import StateError
 from runtime.logs import configure_logs
 from runtime.telemetry import Telemetry
 
@@ -68,7 +69,7 @@ def _print_errors(error: Exception, *, debug: bool) -> None:
     if debug:
         traceback.print_exception(error)
     for leaf in _leaves(error):
-        expected = isinstance(leaf, CommandError | HttpError)
+        expected = isinstance(leaf, CommandError | HttpError | StateError)
         print(leaf if expected else f"unexpected {type(leaf).__name__}: {leaf} (--debug shows where)", file=sys.stderr)
 
 
@@ -156,15 +157,15 @@ def _config(path: str) -> Config:
 def _demo(arguments: argparse.Namespace) -> ExitCode:
     from runtime.demo import run_demo  # noqa: PLC0415  # the demo brings an endpoint that a worker has no use for
 
-    if arguments.source in {"kinesis", "dynamodb"}:
-        msg = f"--source {arguments.source}: streams are not built yet; the demo has SQS (--source sqs)"
-        raise CommandError(msg)
     if arguments.seconds is not None and not (arguments.seconds > 0 and math.isfinite(arguments.seconds)):
         msg = f"--seconds {arguments.seconds}: give a number above 0"
         raise CommandError(msg)
     seconds = arguments.seconds or (None if sys.stdout.isatty() else 20.0)
-    balanced = anyio.run(run_demo, seconds, arguments.json, backend_options={"use_uvloop": sys.platform == "linux"})
-    return ExitCode.OK if balanced else ExitCode.FAILED
+
+    async def run() -> ExitCode:
+        return ExitCode.OK if await run_demo(arguments.source, seconds, arguments.json) else ExitCode.FAILED
+
+    return _run_async(run)
 
 
 def _endpoint(arguments: argparse.Namespace) -> ExitCode:

@@ -36,7 +36,7 @@ class WorkerPages:
     async def healthz(self, _: web.Request) -> web.Response:
         """Alive: that this answers shows that the loop turns."""
         now = anyio.current_time()
-        stuck = {status.mapping.name: status.why_not_moving for status in self._statuses if status.stuck(now)}
+        stuck = {status.mapping.name: status.why_stuck(now) for status in self._statuses if status.stuck(now)}
         return _json({"status": "stuck" if stuck else "ok", "stuck": stuck}, status=503 if stuck else 200)
 
     async def readyz(self, _: web.Request) -> web.Response:
@@ -46,7 +46,8 @@ class WorkerPages:
         return _json({"status": "waiting" if waiting else "ready", "waiting": waiting}, status=503 if waiting else 200)
 
     async def mappings(self, _: web.Request) -> web.Response:
-        return _json({"mappings": [status.shown() for status in self._statuses]})
+        now = anyio.current_time()
+        return _json({"mappings": [status.shown(now) for status in self._statuses]})
 
 
 def _json(document: dict[str, Any], *, status: int = 200) -> web.Response:

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pollers.errors import SourceError, SourceRejected
-from runtime.core.mapping import TRANSITIONS, EventSourceMapping, MappingState
+from runtime.core.mapping import TRANSITIONS, EventSourceMapping, MappingState, StreamSettings
+from runtime.shard_status import ShardState, ShardStatus
 
 NOTHING_YET: Final = "No records processed"
 STUCK_AFTER: Final = 60.0
@@ -32,6 +33,10 @@ class MappingStatus:
     delivering: int = 0
     restarts: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
+    state_error: str | None = None
+    """What the state store said last, if it did not do what it was asked."""
+    shards: dict[str, ShardStatus] = field(default_factory=dict)
+    """Of a stream, by id."""
 
     def begin(self) -> None:
         """Nothing runs: the mapping starts, or starts again after a crash."""
@@ -53,15 +58,27 @@ class MappingStatus:
         """It polls, or somebody decided that it should not."""
         if not self.mapping.enabled or self.paused:
             return True
-        return self.state is MappingState.ENABLED and not isinstance(self.error, SourceRejected)
+        return self.state is MappingState.ENABLED and not isinstance(self.error, SourceRejected) and self.state_error is None
 
     @property
     def why_not_ready(self) -> str:
-        return str(self.error) if self.error else f"{self.state.value}: no successful poll yet"
+        if self.error or self.state_error:
+            return str(self.error or self.state_error)
+        return f"{self.state.value}: no successful poll yet"
 
     def stuck(self, now: float) -> bool:
-        """Only a restart of the process can free a slot: no thread can be stopped."""
-        return self.overdue_since is not None and now - self.overdue_since > STUCK_AFTER
+        """Only a restart of the process can help: no thread can be stopped, and what was restarted in vain stays so."""
+        since = [self.overdue_since, *(shard.overdue_since for shard in self.shards.values())]
+        overdue = any(each is not None and now - each > STUCK_AFTER for each in since)
+        return overdue or any(shard.stuck for shard in self.shards.values())
+
+    def why_stuck(self, now: float) -> str | None:
+        silent = [shard for shard in self.shards.values() if shard.stuck]
+        if silent:
+            return (
+                f"shard {silent[0].shard} has shown no sign of life for {silent[0].silent(now):.0f} seconds, also after a restart"
+            )
+        return self.why_not_moving
 
     @property
     def why_not_moving(self) -> str | None:
@@ -69,16 +86,18 @@ class MappingStatus:
             return self.paused
         if self.overdue_since is not None:
             return f"all slots are held by {self.overdue} handlers that run on past their time limit"
-        if self.error:
-            return str(self.error)
+        if self.error or self.state_error:
+            return str(self.error or self.state_error)
+        blocked = [shard for shard in self.shards.values() if shard.state is ShardState.BLOCKED]
+        if blocked:
+            return f"{len(blocked)} of {len(self.shards)} shards: {blocked[0].shard}: {blocked[0].why_not_moving}"
         if self.slots and self.delivering >= self.allowed:
             return f"all {self.allowed} slots are taken by invocations"
         return None
 
-    def shown(self) -> dict[str, Any]:
-        """The JSON of one mapping: AWS's keys for what AWS shows (API-40), ours in lower case."""
+    def shown(self, now: float) -> dict[str, Any]:
+        """The JSON of one mapping: AWS's keys for what AWS shows (API-40, API-41), ours in lower case. `now` is monotonic."""
         mapping = self.mapping
-        scaling = mapping.maximum_concurrency
         return {
             "name": mapping.name,
             "EventSourceArn": mapping.source_arn,
@@ -86,17 +105,38 @@ class MappingStatus:
             "BatchSize": mapping.batch.records,
             "MaximumBatchingWindowInSeconds": mapping.batch.window,
             "FunctionResponseTypes": ["ReportBatchItemFailures"] if mapping.report_item_failures else [],
-            **({"ScalingConfig": {"MaximumConcurrency": scaling}} if scaling else {}),
+            **(_shown_queue(mapping) if mapping.stream is None else _shown_stream(mapping.stream)),
             "State": self.state.value,
             "LastProcessingResult": self.last_result,
             "ready": self.ready,
             "why": self.why_not_moving,
             "error": self.error.code if self.error else None,
-            "slots": self.slots,
-            "slots_allowed": self.allowed,
-            "receiving": self.receiving,
+            **(self._shown_slots() if mapping.stream is None else {}),
             "delivering": self.delivering,
             "overdue": self.overdue,
             "restarts": self.restarts,
             **self.facts,
+            **({"shards": [self.shards[shard].shown(now) for shard in sorted(self.shards)]} if mapping.stream else {}),
         }
+
+    def _shown_slots(self) -> dict[str, Any]:
+        return {"slots": self.slots, "slots_allowed": self.allowed, "receiving": self.receiving}
+
+
+def _shown_queue(mapping: EventSourceMapping) -> dict[str, Any]:
+    scaling = mapping.maximum_concurrency
+    return {"ScalingConfig": {"MaximumConcurrency": scaling}} if scaling else {}
+
+
+def _shown_stream(stream: StreamSettings) -> dict[str, Any]:
+    start = stream.start
+    return {
+        "StartingPosition": start.kind.value,
+        **({"StartingPositionTimestamp": start.timestamp} if start.timestamp else {}),
+        "ParallelizationFactor": stream.lanes,
+        "BisectBatchOnFunctionError": stream.retry.bisect,
+        "MaximumRetryAttempts": stream.retry.attempts,
+        "MaximumRecordAgeInSeconds": stream.retry.age,
+        "TumblingWindowInSeconds": stream.tumbling_window,
+        "DestinationConfig": {"OnFailure": {"Destination": stream.destination} if stream.destination else {}},
+    }

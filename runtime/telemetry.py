@@ -60,6 +60,12 @@ class Telemetry:
             (*_LABELS, "service", "operation", "outcome"),
             registry=self.registry,
         )
+        self.iterator_age = self._gauge(
+            "esm_iterator_age_seconds", "Age of the last record of a batch when it was sent (MET-35)."
+        )
+        self.checkpoint_age = self._gauge("esm_checkpoint_age_seconds", "Since the slowest shard with work in hand advanced.")
+        self.shards = Gauge("esm_shards", "Shards by state.", (*_LABELS, "state"), registry=self.registry)
+        self.lease_changes = Counter("esm_lease_changes", "Leases by change.", (*_LABELS, "change"), registry=self.registry)
         self.state = Gauge("esm_mapping_state", "1 for the state of a mapping.", (*_LABELS, "state"), registry=self.registry)
         self.ready = self._gauge("esm_mapping_ready", "1 while the mapping polls, or is not meant to.")
         build = Gauge("esm_build_info", "What runs here.", ("version", "python"), registry=self.registry)
@@ -111,6 +117,12 @@ _COUNTERS: Final = {
     "esm_throttles_total": "Invocations that were refused before they reached the handler (MET-32).",
     "esm_timeouts_total": "Invocations that ran into the function's time limit; they are errors too.",
     "esm_visibility_lost_events_total": "Records that became visible to others while they were worked on.",
+    "esm_dropped_events_total": "Records given up that no destination has (MET-05).",
+    "esm_on_failure_destination_delivered_events_total": "Records given up that a destination was told of (MET-06).",
+    "esm_destination_delivery_failures_total": "Failure records that a destination did not take (MET-37).",
+    "esm_expired_events_total": "Records that left the stream while they were being retried.",
+    "esm_position_gaps_total": "Positions whose records had left the stream before they were read.",
+    "esm_shard_restarts_total": "Shards restarted because they showed no sign of life.",
     "esm_mapping_restarts_total": "Restarts of a mapping after a crash.",
 }
 
@@ -122,7 +134,7 @@ class MappingTelemetry:
         labels = (mapping, source)
         self._telemetry = telemetry
         self._labels = labels
-        self._log = structlog.get_logger("esm").bind(mapping=mapping)
+        self.log = self._log = structlog.get_logger("esm").bind(mapping=mapping)
         count = {name: counter.labels(*labels) for name, counter in telemetry.counters.items()}
         self._polled = count["esm_polled_events_total"]
         self._invoked = count["esm_invoked_events_total"]
@@ -145,6 +157,9 @@ class MappingTelemetry:
         self._batch_bytes = telemetry.batch_bytes.labels(*labels)
         self._batch_wait = telemetry.batch_wait.labels(*labels)
         self._requests: dict[tuple[str, str], Counter] = {}
+
+    def count(self, counter: str, amount: int = 1) -> None:
+        self._telemetry.counters[counter].labels(*self._labels).inc(amount)
 
     # the source
 
@@ -259,6 +274,19 @@ class MappingTelemetry:
     def records_abandoned(self, records: int) -> None:
         self._abandoned.inc(records)
         self._log.warning("records_abandoned", records=records)
+
+    # shards
+
+    def lease_changed(self, change: str) -> None:
+        self._telemetry.lease_changes.labels(*self._labels, change).inc()
+
+    def watch_shards(self, *, iterator_age: Callable[[], float], checkpoint_age: Callable[[], float]) -> None:
+        """Asked at each scrape."""
+        self._telemetry.iterator_age.labels(*self._labels).set_function(iterator_age)
+        self._telemetry.checkpoint_age.labels(*self._labels).set_function(checkpoint_age)
+
+    def watch_shard_state(self, state: str, count: Callable[[], int]) -> None:
+        self._telemetry.shards.labels(*self._labels, state).set_function(lambda: float(count()))
 
     # the mapping
 

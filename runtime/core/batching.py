@@ -61,13 +61,16 @@ class BatchWindow:
         self._added.append(now)
         self._bytes += record.size + 1
 
-    def remaining(self, now: float) -> float | None:
-        """Seconds until the window ends, 0 when the batch is due, None when there is nothing to wait for."""
+    def remaining(self, now: float, *, since: float = 0.0) -> float | None:
+        """Seconds until the window ends, 0 when the batch is due, None when there is nothing to wait for.
+
+        `since`: when whoever takes the batches became free; no window begins before (COM-15).
+        """
         if not self._records:
             return None
         if not self.missing:
             return 0
-        return max(0.0, self._added[0] + self._limits.window - now)
+        return max(0.0, max(self._added[0], since) + self._limits.window - now)
 
     def take(self) -> Batch:
         """The oldest records that make one batch; what does not fit stays for the next. Empty when there are none."""

@@ -82,7 +82,7 @@ class EventSourceMapping:
     @property
     def fifo(self) -> bool:
         """A FIFO queue: its name says so, by AWS's rule."""
-        return self.source_arn.endswith(".fifo")
+        return self.source == "sqs" and self.source_arn.endswith(".fifo")
 
     @property
     def region(self) -> str:

@@ -1,4 +1,4 @@
-"""How many receives of a queue run at once, and how many of its batches.
+"""How many receives of a queue run at once and how many of its batches; how often and how much of a shard is read.
 
 One receive while the queue is idle; twice as many after each full batch, up to the slots; half as many after each that came back
 empty. Concurrency goes down after function errors and comes back with successes (SQS-54, amounts unpublished: ours).
@@ -41,3 +41,29 @@ def plan_parallel(parallel: int, *, full: bool, missing: int, room: int, mean_si
     by_count = -(-missing // MOST_PER_RECEIVE)
     by_bytes = room // max(1, mean_size * MOST_PER_RECEIVE)
     return max(1, min(wanted, by_count, by_bytes, _MOST_PARALLEL))
+
+
+RECORD_COST: Final = 1024
+"""Bytes of memory that a record takes beside its content, about."""
+_MOST_AHEAD: Final = 4 * 1024 * 1024
+_LEAST_AHEAD: Final = 256 * 1024
+_AHEAD_OF_ALL: Final = 256 * 1024 * 1024
+
+
+def plan_ahead(shards: int) -> int:
+    """Bytes that a shard may be read ahead of its delivery, so that all `shards` of a worker together stay bounded."""
+    return max(_LEAST_AHEAD, min(_MOST_AHEAD, _AHEAD_OF_ALL // max(1, shards)))
+
+
+def plan_page(room: int, *, mean_cost: float, most: int) -> int:
+    """How many records to ask of a shard when there is room for so many bytes; `mean_cost` is that of its records so far."""
+    return max(1, min(most, int(room / mean_cost)))
+
+
+def plan_read(last: float, *, more: bool, base: float, rate: float, share: float) -> float:
+    """When to read a shard again that was read at `last`: at once while there is more, else at the base rate (KIN-10, DDB-10).
+
+    Never above our `share` of the `rate` (calls/s) that the service allows.
+    """
+    shortest = 1 / (rate * share)
+    return last + (shortest if more else max(base, shortest))

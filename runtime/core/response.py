@@ -55,3 +55,11 @@ def _judge_items(listed: list[Any], ids: Collection[RecordId]) -> ItemFailures:
 
 def _whole_batch(ids: Collection[RecordId], problem: str) -> ItemFailures:
     return ItemFailures(failed=frozenset(ids), problem=problem)
+
+
+def state_problem(response: Any) -> str | None:
+    """Why the answer of a handler with a tumbling window is a failure: it must carry the window's state (COM-94)."""
+    if not isinstance(response, dict) or "state" not in response:
+        return "the answer has no state, which a tumbling window needs"
+    state = response["state"]
+    return None if isinstance(state, dict) else f"state is a {type(state).__name__}, not an object"

@@ -177,13 +177,14 @@ async def test_check_online_without_an_endpoint_says_so_without_a_traceback(tmp_
 
 
 async def test_the_demo_accounts_for_every_record(tmp_path: Path) -> None:
-    ended = await esm(Site(tmp_path), "demo", "--seconds", "6", "--json")
+    ended = await esm(Site(tmp_path), "demo", "--seconds", "10", "--json")
     assert ended.code == 0, ended.err
     account = json.loads(ended.out)
     assert account["balanced"] is True
-    for queue in account["queues"]:
-        assert queue["produced"] == queue["succeeded"] + queue["dead_lettered"] + queue["in_queue"]
-        assert queue["succeeded"] > 0
+    assert [source["source"] for source in account["sources"]] == ["sqs", "sqs", "sqs", "kinesis", "dynamodb"]
+    for source in account["sources"]:
+        assert source["produced"] == source["succeeded"] + source["given_up"] + source["waiting"]
+        assert source["succeeded"] > 0
     assert ended.err == ""
 
 
@@ -192,12 +193,12 @@ async def test_a_demo_that_is_interrupted_still_accounts_for_every_record(tmp_pa
         assert process.stdout is not None
         assert process.stderr is not None
         with anyio.fail_after(30):
-            lines = [await anyio.to_thread.run_sync(process.stdout.readline, abandon_on_cancel=True) for _ in range(5)]
-        assert lines[0].startswith("endpoint http://127.0.0.1:")  # then one line for each queue, again and again
+            lines = [await anyio.to_thread.run_sync(process.stdout.readline, abandon_on_cancel=True) for _ in range(7)]
+        assert lines[0].startswith("endpoint http://127.0.0.1:")  # then one line for each source, again and again
         process.send_signal(signal.SIGINT)
         await wait_until(lambda: process.poll() is not None, "the demo ends")
         assert (process.returncode, process.stderr.read()) == (0, "")
-        assert process.stdout.read().count(": accounted for") == 3
+        assert process.stdout.read().count(": accounted for") == 5
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -210,7 +211,7 @@ async def test_the_endpoint_prints_its_url_answers_and_ends_on_a_signal(tmp_path
         assert line.startswith("export AWS_ENDPOINT_URL=http://127.0.0.1:")
         url = line.strip().partition("=")[2]
         async with aiohttp.ClientSession() as http, http.get(f"{url}/_local/health") as answer:
-            assert await answer.json() == {"status": "ok", "services": ["sqs"]}
+            assert await answer.json() == {"status": "ok", "services": ["dynamodb", "dynamodbstreams", "events", "kinesis", "lambda", "s3", "sns", "sqs"]}
         process.send_signal(number)
         await wait_until(lambda: process.poll() is not None, "the endpoint ends")
         assert (process.returncode, process.stderr.read()) == (0, "")

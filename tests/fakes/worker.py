@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 
 from handlers.invoker import FunctionError, FunctionSpec, Outcome, Succeeded
-from pollers import SPECS
+from pollers import QUEUES
 from runtime.core.mapping import BatchLimits, EventSourceMapping, MappingState
 from runtime.drain import Drain
 from runtime.queue_mapping import QueueParts, run_queue_mapping
@@ -102,7 +102,7 @@ async def running(
     parts = QueueParts(
         mapping=mapping,
         function=FunctionSpec(name="f", handler="a.b", code_root=Path("/"), timeout=function_timeout),
-        spec=SPECS["sqs"],
+        spec=QUEUES["sqs"],
         source=queue,
         invoker=invoker,
         slots=Slots(concurrency, function_limiter),

@@ -1,0 +1,87 @@
+"""Which shards a worker takes, and which it asks another worker for.
+
+The laws: no shard is taken twice, none before all of its parents have ended, none from a worker that shows life; a lease is only
+asked for when its owner has at least two more than we would have, so that no shard goes to and fro. Every worker plans alone,
+from the same rows; the store's conditional writes settle who was faster.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from runtime.core.lease import Lease
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeasePlan:
+    """What to do about the leases of one mapping now."""
+
+    take: tuple[Lease, ...] = ()
+    want: tuple[Lease, ...] = ()
+    """To be asked for; their owners hand them over when the batch in flight is done."""
+
+
+def unfinished_parents(lease: Lease, leases: Mapping[str, Lease]) -> tuple[str, ...]:
+    """The parents that must end first. One without a row has left the stream and counts as finished (DDB-15)."""
+    return tuple(parent for parent in lease.parents if parent in leases and not leases[parent].ended)
+
+
+def plan_leases(
+    leases: Sequence[Lease],
+    *,
+    worker: str,
+    held: Collection[str],
+    quiet: Mapping[str, float],
+    failover: float,
+    resuming: bool = False,
+) -> LeasePlan:
+    """Plan for `worker`, which holds the shards `held`.
+
+    `quiet`: for each shard, the seconds for which its counter has stood still before our own eyes. `resuming`: our first look,
+    when rows that carry our name are those of the process before us.
+    """
+    rows = {lease.shard: lease for lease in leases}
+    workable = [lease for lease in leases if not lease.ended and not unfinished_parents(lease, rows)]
+
+    def is_free(lease: Lease) -> bool:
+        if lease.shard in held:
+            return False
+        if quiet.get(lease.shard, 0.0) >= failover:
+            return True
+        if lease.owner is None:
+            return lease.wanted_by in (None, worker)
+        return resuming and lease.owner == worker
+
+    free = {lease.shard: lease for lease in workable if is_free(lease)}
+    loads = Counter(lease.owner for lease in workable if lease.owner and lease.shard not in free and lease.shard not in held)
+    loads.pop(worker, None)  # rows of a process before us, which has not been silent for long enough
+    others = set(loads) | {lease.wanted_by for lease in workable if lease.wanted_by} - {worker}
+    share = -(-len(workable) // (len(others) + 1))
+    mine = sum(lease.shard in held for lease in workable)
+    take = sorted(free.values(), key=lambda lease: (lease.wanted_by != worker, _place(worker, lease.shard)))
+    take = take[: max(0, share - mine)]
+    coming = sum(lease.wanted_by == worker and lease.shard not in free for lease in workable)
+    wants = () if len(take) < len(free) else _plan_wants(workable, loads, mine + len(take) + coming, worker)
+    return LeasePlan(take=tuple(take), want=wants)
+
+
+def _plan_wants(workable: Sequence[Lease], loads: Counter[str], mine: int, worker: str) -> tuple[Lease, ...]:
+    """From whoever has most, as long as that is at least two more than we would have then."""
+    theirs: dict[str, list[Lease]] = {owner: [] for owner in loads}
+    for lease in sorted(workable, key=lambda lease: _place(worker, lease.shard)):
+        if lease.owner in theirs and not lease.wanted_by:
+            theirs[lease.owner].append(lease)
+    wants: list[Lease] = []
+    while theirs:
+        most = max(theirs.values(), key=len)
+        if len(most) - mine < 2:  # noqa: PLR2004  # the dead band
+            break
+        wants.append(most.pop())
+        mine += 1
+    return tuple(wants)
+
+
+def _place(worker: str, shard: str) -> bytes:
+    """An order that differs between workers: they do not all reach for the same shard first."""
+    return hashlib.blake2b(f"{worker} {shard}".encode(), digest_size=8).digest()

@@ -1,0 +1,69 @@
+"""What the demo shows while it runs, and the account at its end."""
+
+import json
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from runtime.demo.line import Line, Reading
+
+_GIVEN_UP = {"sqs": "dead-lettered", "kinesis": "sent away", "dynamodb": "sent away"}
+_WAITING = {"sqs": "in the queue", "kinesis": "in the stream", "dynamodb": "in the stream"}
+
+
+def plain_lines(lines: Sequence[Line], read: Reading) -> list[str]:
+    return [
+        f"{line.name:<10} produced={line.counts.produced} succeeded={line.counts.succeeded} waiting={line.counts.waiting}"
+        f" failed_attempts={line.counts.failed} given_up={line.counts.given_up}{_shards(line, read, ' shards=')}"
+        for line in lines
+    ]
+
+
+def live_table(lines: Sequence[Line], read: Reading, port: int) -> Table:
+    table = Table(
+        title="esm demo: queues and streams, one worker, no AWS account",
+        caption=f"endpoint {read.endpoint.url} · metrics http://127.0.0.1:{port}/metrics · Ctrl-C ends it",
+    )
+    for name in ("source", "", "its handler"):
+        table.add_column(name)
+    for name in ("produced", "succeeded", "waiting", "failed attempts", "given up"):
+        table.add_column(name, justify="right")
+    table.add_column("shards")
+    for line in lines:
+        counts = line.counts
+        numbers = (counts.produced, counts.succeeded, counts.waiting, counts.failed, counts.given_up)
+        table.add_row(line.name, line.source, line.shows, *(f"{number:,}" for number in numbers), _shards(line, read, ""))
+    return table
+
+
+def account_as_json(lines: Sequence[Line]) -> str:
+    sources = [
+        {
+            "name": line.name,
+            "source": line.source,
+            "produced": line.counts.produced,
+            "succeeded": line.counts.succeeded,
+            "given_up": line.counts.given_up,
+            "waiting": line.counts.waiting,
+            "failed_attempts": line.counts.failed,
+            "unaccounted": line.counts.balance,
+        }
+        for line in lines
+    ]
+    return json.dumps({"sources": sources, "balanced": not any(line.counts.balance for line in lines)}, indent=1)
+
+
+def account(lines: Sequence[Line]) -> list[str]:
+    told = ["", "produced = succeeded + given up (dead-lettered, or sent to the on-failure destination) + still waiting"]
+    for line in lines:
+        counts = line.counts
+        verdict = "accounted for" if counts.balance == 0 else f"{counts.balance} UNACCOUNTED FOR"
+        parts = f"{counts.succeeded} + {counts.given_up} {_GIVEN_UP[line.source]} + {counts.waiting} {_WAITING[line.source]}"
+        told.append(f"{line.name:<10} {counts.produced} = {parts}: {verdict}")
+    return told
+
+
+def _shards(line: Line, read: Reading, label: str) -> str:
+    """How many are worked on, how many were read to their end."""
+    states = read.shard_states(line)
+    return f"{label}{sum(state != 'ended' for state in states)} open, {states.count('ended')} done" if states else ""

@@ -1,0 +1,134 @@
+"""Holds the leases of one mapping: renews them while work goes on, and ends the work of a lease that was lost.
+
+A worker believes in a lease for the failover time from the beginning of its last successful write, on its own clock. Whoever
+takes it waits as long from when it saw that write, so there are never two who believe.
+"""
+
+from collections.abc import Callable, Sequence
+
+import anyio
+
+from pollers.record import Position
+from runtime.leases import Lease, LeaseStore, StateError
+from runtime.stream_telemetry import StreamTelemetry
+
+
+class HeldLease:
+    """One lease that is ours, and the scope in which its work runs: cancelled when the lease is lost."""
+
+    def __init__(self, lease: Lease, store: LeaseStore, *, failover: float, written: float) -> None:
+        self.lease = lease
+        self.scope = anyio.CancelScope()
+        self.lost = False
+        self.lock = anyio.Lock()  # a renewal and a checkpoint both go from counter c to c + 1
+        self.written = written
+        """When the last successful write began."""
+        self._store = store
+        self._failover = failover
+
+    @property
+    def ours(self) -> bool:
+        return not self.lost and anyio.current_time() - self.written < self._failover
+
+    async def check(self) -> None:
+        """Returns only while the lease is ours. To be asked, inside its scope, before whatever only the owner may do."""
+        if not self.ours:
+            self.lose()
+            await anyio.sleep_forever()  # the scope is cancelled
+
+    def lose(self) -> None:
+        self.lost = True
+        self.scope.cancel()
+
+    async def checkpoint(self, due: Callable[[], tuple[Position, str | None]]) -> bool:
+        """Write the position and the tumbling window that are due when our turn comes. False: that is what is written already.
+
+        Does not return when the lease was lost. Raises StateError when the store could not; it may work the next time.
+        """
+        async with self.lock:
+            await self.check()
+            position, window = due()
+            if (position, window) == (self.lease.checkpoint, self.lease.window):
+                return False
+            began = anyio.current_time()
+            lease = await self._store.checkpoint(self.lease, position, window=window)
+            if lease is None:
+                self.lose()
+                await self.check()
+            else:
+                self.lease, self.written = lease, began
+            return True
+
+
+class LeaseKeeper:
+    """The leases that a mapping holds in this worker."""
+
+    def __init__(self, store: LeaseStore, *, worker: str, failover: float, telemetry: StreamTelemetry) -> None:
+        self.held: dict[str, HeldLease] = {}
+        """By shard."""
+        self._store = store
+        self._worker = worker
+        self._failover = failover
+        self._telemetry = telemetry
+
+    async def take(self, lease: Lease) -> HeldLease | None:
+        """None: another worker was faster. Raises StateError."""
+        began = anyio.current_time()
+        taken = await self._store.take(lease, self._worker)
+        if taken is None:
+            return None
+        self._telemetry.lease_taken(taken.shard, before=lease.owner)
+        held = self.held[taken.shard] = HeldLease(taken, self._store, failover=self._failover, written=began)
+        return held
+
+    async def let_go(self, held: HeldLease) -> None:
+        """Give a lease up, so that others need not wait for it. Of one that was lost there is nothing to give."""
+        shard = held.lease.shard
+        try:
+            async with held.lock:
+                released = held.ours and await self._store.release(held.lease)
+            if released:
+                self._telemetry.lease_released(shard, to=held.lease.wanted_by)
+            else:
+                self._telemetry.lease_lost(shard)
+        except StateError as error:
+            self._telemetry.state_failed(error)
+        finally:
+            del self.held[shard]
+
+    async def run(self) -> None:
+        """Renew until cancelled, and end the work of leases that could not be renewed in time."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._run_expiry, name="expire leases")  # a store that hangs must not keep it from the clock
+            while True:
+                await anyio.sleep(self._failover / 3)
+                now = anyio.current_time()
+                due = [held for held in self.held.values() if held.ours and now - held.written >= self._failover / 4]
+                await self._renew([held for held in due if not held.lock.locked()])  # a checkpoint on its way renews as well
+
+    async def _run_expiry(self) -> None:
+        while True:
+            await anyio.sleep(self._failover / 10)
+            for held in self.held.values():
+                if not held.ours:
+                    held.lose()
+
+    async def _renew(self, due: Sequence[HeldLease]) -> None:
+        if not due:
+            return
+        for held in due:
+            held.lock.acquire_nowait()
+        try:
+            began = anyio.current_time()
+            rows = await self._store.renew([held.lease for held in due])
+            for held, row in zip(due, rows, strict=True):
+                if row is None:
+                    held.lose()
+                else:
+                    held.lease, held.written = row, began
+            self._telemetry.state_answered()
+        except StateError as error:
+            self._telemetry.state_failed(error)
+        finally:
+            for held in due:
+                held.lock.release()

@@ -1,0 +1,309 @@
+"""Works on one shard for as long as its lease is held: reads ahead a little, fills the lanes, delivers.
+
+Reading runs ahead of delivery by a bounded number of bytes. Each lane has one batch in flight; all records of one key go to one
+lane (COM-61). The shard has ended when it was read to its end and all lanes are done; only then may its children start.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import inf
+from typing import Final
+
+import anyio
+
+from pollers.errors import PositionTrimmed, SourceError
+from pollers.record import TRIM_HORIZON, Position, PositionKind, Record, ShardPage
+from pollers.source import ShardReader
+from runtime.core.batching import Batch, BatchWindow
+from runtime.core.mapping import MAX_EVENT_BYTES, BatchLimits
+from runtime.core.pacing import RECORD_COST, plan_ahead, plan_page, plan_read
+from runtime.core.tumbling import MAX_STATE_BYTES, QUIET
+from runtime.drain import Drain
+from runtime.lease_keeper import HeldLease
+from runtime.shard_status import ShardStatus
+from runtime.source_health import SourceHealth
+from runtime.stream_delivery import StreamDelivery
+from runtime.stream_parts import StreamParts
+from runtime.stream_telemetry import StreamTelemetry
+
+_FIRST_COST: Final = 4096.0
+"""Bytes that a record is thought to take before any was seen."""
+_READ_TIME: Final = 60.0
+"""Seconds that one read may take, the client's own time limits and retries included."""
+_LAST_WORD: Final = 5.0
+_GONE: Final = "ResourceNotFoundException"
+
+
+@dataclass(slots=True, kw_only=True)
+class _Lane:
+    number: int
+    window: BatchWindow
+    busy: bool = False
+    free_since: float = 0.0
+    changed: anyio.Event = field(default_factory=anyio.Event)
+
+    @property
+    def hungry(self) -> bool:
+        """It waits for records to fill a batch."""
+        return not self.busy and self.window.missing > 0
+
+
+class ShardRun:
+    """One run, from the lease's checkpoint on. `run` may be called once."""
+
+    def __init__(
+        self,
+        parts: StreamParts,
+        held: HeldLease,
+        *,
+        status: ShardStatus,
+        telemetry: StreamTelemetry,
+        health: SourceHealth,
+        retention: float | None,
+        shards: Callable[[], int],
+    ) -> None:
+        """`shards`: how many this worker has, for sharing its memory among them."""
+        settings = parts.settings
+        self._parts = parts
+        self._held = held
+        self._status = status
+        self._telemetry = telemetry
+        self._health = health
+        self._shards = shards
+        self._shard = held.lease.shard
+        self._closing = Drain()
+        self._delivery = StreamDelivery(
+            parts, held, status=status, telemetry=telemetry, closing=self._closing, retention=retention
+        )
+        limits = _limits(parts)
+        self._lanes = [_Lane(number=number, window=BatchWindow(limits)) for number in range(settings.lanes)]
+        self._scope = anyio.CancelScope()
+        self._reading = anyio.CancelScope()
+        self._room = anyio.Event()
+        self._waiting = 0
+        """What the records that are read and not yet in flight cost, in bytes."""
+        self._mean_cost = _FIRST_COST
+        self._read_to_end = False
+        self._last_call = -inf
+        """When the shard was last asked for records."""
+        self._out_of_step = False
+        self._last_record = 0.0
+        self._last_sequence = int(held.lease.checkpoint.sequence or 0)
+
+    async def run(self) -> None:
+        """Until the shard ends, is closed or is cut off. What is not finished is left to whoever opens the shard next."""
+        with self._scope:
+            self._last_record = anyio.current_time()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._read_all, name=f"{self._shard} read")
+                for lane in self._lanes:
+                    tasks.start_soon(self._run_lane, lane, name=f"{self._shard} lane {lane.number}")
+            if self._read_to_end and not len(self._delivery.checkpoints.progress) and await self._delivery.end_window():
+                await self._delivery.checkpoints.end_shard()
+                self._telemetry.shard_ended(self._shard)
+
+    def close(self) -> None:
+        """Read no more and start no more invocations; what runs is finished and its checkpoint written."""
+        self._closing.begin()
+        self._reading.cancel()
+        self._wake_lanes()
+
+    def cut(self) -> None:
+        """End it at once; nothing is lost but work in flight, which is repeated from the checkpoint."""
+        self._scope.cancel()
+
+    # reading
+
+    async def _read_all(self) -> None:
+        with self._reading:
+            reader = await self._open(self._held.lease.checkpoint)
+            more = True
+            while reader is not None and not self._read_to_end:
+                await self._wait_room()
+                await self._wait_turn(more=more)
+                page = await self._read(reader)
+                if page is None:
+                    reader = await self._open(TRIM_HORIZON)
+                    continue
+                more = page.more
+                await self._take_in(page)
+            self._read_to_end = True
+        self._wake_lanes()
+
+    async def _open(self, position: Position) -> ShardReader | None:
+        """None: the shard is not there any more."""
+        while True:
+            opened_at = self._parts.clock()
+            try:
+                with self._status.busy(_READ_TIME):
+                    reader = await self._parts.source.open_shard(self._shard, position)
+            except PositionTrimmed as error:
+                self._tell_gap(error, goes_on=str(TRIM_HORIZON))
+                position = TRIM_HORIZON
+            except SourceError as error:
+                if await self._is_gone(error):
+                    self._tell_gap(error, goes_on="nowhere: the shard has left the stream")
+                    return None
+                await self._back_off(error)
+            else:
+                self._answered()
+                if position.kind is PositionKind.LATEST:
+                    with anyio.move_on_after(_LAST_WORD, shield=True):  # also when the shard closes just now
+                        await self._delivery.checkpoints.pin(Position.at(opened_at))
+                return reader
+
+    async def _read(self, reader: ShardReader) -> ShardPage | None:
+        """None: what comes next has left the stream."""
+        while True:
+            room = self._most_waiting() - self._waiting
+            limit = plan_page(room, mean_cost=self._mean_cost, most=self._parts.spec.page_limit)
+            self._last_call = anyio.current_time()
+            try:
+                with self._status.busy(_READ_TIME):
+                    page = await reader.read(limit=limit)
+            except PositionTrimmed as error:
+                self._tell_gap(error, goes_on=str(TRIM_HORIZON))
+                return None
+            except SourceError as error:
+                if await self._is_gone(error):
+                    self._tell_gap(error, goes_on="nowhere: the shard has left the stream")
+                    return ShardPage(ended=True)
+                await self._back_off(error)
+                await self._wait_turn(more=True)
+            else:
+                self._answered()
+                return page
+
+    async def _take_in(self, page: ShardPage) -> None:
+        now = anyio.current_time()
+        self._read_to_end = page.ended
+        self._status.last_read = self._status.alive = now
+        self._status.in_vain = 0
+        self._status.behind = page.behind
+        records = self._cut_repeated(page.records)
+        self._telemetry.mapping.batch_polled(len(records), oldest_age=0.0)
+        if not records:
+            return
+        cost = sum(record.size for record in records) + RECORD_COST * len(records)
+        self._waiting += cost
+        self._mean_cost = cost / len(records)
+        self._last_record = now
+        self._delivery.checkpoints.progress.begin(records)
+        self._status.unfinished = len(self._delivery.checkpoints.progress)
+        for record in records:
+            self._lanes[_lane_of(record, len(self._lanes))].window.add(record, now)
+        self._wake_lanes()
+        await anyio.lowlevel.checkpoint()
+
+    def _cut_repeated(self, records: tuple[Record, ...]) -> tuple[Record, ...]:
+        """Without what was read before, as when a request was answered twice. Compared as numbers (KIN-22)."""
+        if not records:
+            return records
+        last, self._last_sequence = self._last_sequence, max(self._last_sequence, int(records[-1].id))
+        return records if int(records[0].id) > last else tuple(record for record in records if int(record.id) > last)
+
+    async def _wait_room(self) -> None:
+        while self._waiting >= self._most_waiting():
+            self._room = anyio.Event()
+            await self._room.wait()
+
+    async def _wait_turn(self, *, more: bool) -> None:
+        spec, share = self._parts.spec, self._parts.settings.read_share
+        due = plan_read(self._last_call, more=more, base=spec.base_interval, rate=spec.calls_per_second, share=share)
+        if not more and not self._out_of_step:  # shards that were opened together are not to be read together ever after
+            self._out_of_step = True
+            due = max(due - spec.base_interval * self._parts.jitter(), self._last_call + 1 / (spec.calls_per_second * share))
+        if (pause := due - anyio.current_time()) > 0:
+            await anyio.sleep(pause)
+
+    def _most_waiting(self) -> int:
+        """Bytes: a share of the worker's memory; what the batches need that are being filled."""
+        ahead = plan_ahead(self._shards())
+        return max(ahead, MAX_EVENT_BYTES * len(self._lanes)) if any(lane.hungry for lane in self._lanes) else ahead
+
+    # trouble at the source
+
+    async def _back_off(self, error: SourceError) -> None:
+        self._status.error = error
+        pause = self._health.failed(self._shard, error)
+        with self._status.busy(pause):
+            await anyio.sleep(pause)
+
+    def _answered(self) -> None:
+        if self._status.error is not None:
+            self._status.error = None
+            self._health.answered(self._shard)
+
+    async def _is_gone(self, error: SourceError) -> bool:
+        """Whether the shard has left the stream, and not the stream itself."""
+        if error.code != _GONE:
+            return False
+        try:
+            return self._shard not in {shard.id for shard in await self._parts.source.list_shards()}
+        except SourceError:
+            return False  # the next try asks again; meanwhile the shard shows the error above
+
+    def _tell_gap(self, error: SourceError, *, goes_on: str) -> None:
+        self._telemetry.position_lost(self._shard, checkpoint=str(self._held.lease.checkpoint), goes_on=goes_on, error=error)
+
+    # delivering
+
+    async def _run_lane(self, lane: _Lane) -> None:
+        while not self._closing.begun:
+            now = anyio.current_time()
+            due = lane.window.remaining(now, since=lane.free_since)
+            if due is not None and (due <= 0 or self._read_to_end):
+                if not await self._deliver_next(lane):
+                    return
+            elif self._read_to_end:
+                return
+            elif (quiet := self._window_due(now)) is not None and quiet <= 0:
+                if not await self._delivery.end_window():
+                    return
+            else:
+                lane.changed = anyio.Event()
+                with anyio.move_on_after(min(inf if due is None else due, inf if quiet is None else quiet)):
+                    await lane.changed.wait()
+
+    async def _deliver_next(self, lane: _Lane) -> bool:
+        batch = lane.window.take()
+        self._waiting -= _cost(batch)
+        lane.busy = True
+        self._room.set()
+        try:
+            return await self._delivery.deliver(batch, lane.number)
+        finally:
+            lane.busy = False
+            lane.free_since = anyio.current_time()
+            self._room.set()
+
+    def _window_due(self, now: float) -> float | None:
+        """Seconds until the open tumbling window is over for want of records (COM-97)."""
+        window = self._delivery.checkpoints.window
+        if window is None:
+            return None
+        return max(window.end - self._parts.clock(), self._last_record + QUIET - now)
+
+    def _wake_lanes(self) -> None:
+        for lane in self._lanes:
+            lane.changed.set()
+
+
+def _limits(parts: StreamParts) -> BatchLimits:
+    """The event of a tumbling window has its state beside the records."""
+    limits = parts.mapping.batch
+    if not parts.settings.tumbling_window:
+        return limits
+    return BatchLimits(records=limits.records, window=limits.window, size=limits.size - MAX_STATE_BYTES - 1024)
+
+
+def _lane_of(record: Record, lanes: int) -> int:
+    """A stable hash of the key, so that its order is kept (COM-61, COM-62)."""
+    if lanes == 1:
+        return 0
+    return int.from_bytes(hashlib.md5((record.group or "").encode(), usedforsecurity=False).digest()[:8]) % lanes
+
+
+def _cost(batch: Batch) -> int:
+    return sum(record.size for record in batch.records) + RECORD_COST * len(batch.records)

@@ -1,0 +1,137 @@
+"""What a mapping says of one shard: where it stands, and why it is not moving."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import anyio
+
+from pollers.errors import SourceError
+
+
+class ShardState(StrEnum):
+    WAITING = "waiting"
+    """For its parents to end."""
+    FREE = "free"
+    """Nobody works on it yet."""
+    ELSEWHERE = "elsewhere"
+    """Another worker holds its lease."""
+    READING = "reading"
+    BLOCKED = "blocked"
+    """Something must succeed, or be given up, before it goes on."""
+    ENDED = "ended"
+
+
+@dataclass(slots=True, kw_only=True)
+class Block:
+    """What a lane of a shard waits for."""
+
+    reason: str
+    since: float
+    """Epoch seconds."""
+
+    def __str__(self) -> str:
+        return f"{self.reason} since {datetime.fromtimestamp(self.since, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+@dataclass(slots=True, kw_only=True)
+class ShardStatus:
+    """Written by the tasks of a shard and the mapping's rounds, read by the HTTP server. Monotonic seconds unless named."""
+
+    shard: str
+    owner: str | None = None
+    checkpoint: str = ""
+    ended: bool = False
+    waiting_for: tuple[str, ...] = ()
+    """Parents that must end first."""
+    running: bool = False
+    """This worker works on it."""
+    error: SourceError | None = None
+    """What the source said to the last read, if it was not an answer."""
+    blocks: dict[int, Block] = field(default_factory=dict)
+    """By lane."""
+    behind: float | None = None
+    """Seconds that the last read was behind the newest record."""
+    iterator_age: float = 0.0
+    """MET-35, of the last batch."""
+    unfinished: int = 0
+    """Records read and not covered by the checkpoint."""
+    last_read: float | None = None
+    last_advance: float | None = None
+    alive: float = 0.0
+    """The last sign of life of its tasks."""
+    expected: dict[int, float] = field(default_factory=dict)
+    """Until when they need not give one, because of what they do now."""
+    overdue_since: float | None = None
+    """Since when a handler runs on past its time limit."""
+    restarts: int = 0
+    in_vain: int = 0
+    """How often the watchdog restarted it since it last read or advanced."""
+
+    @property
+    def stuck(self) -> bool:
+        return self.in_vain > 1
+
+    @property
+    def state(self) -> ShardState:
+        if self.ended:
+            return ShardState.ENDED
+        if self.running:
+            return ShardState.BLOCKED if self.blocks or self.error else ShardState.READING
+        if self.waiting_for:
+            return ShardState.WAITING
+        return ShardState.ELSEWHERE if self.owner else ShardState.FREE
+
+    @property
+    def why_not_moving(self) -> str | None:
+        match self.state:
+            case ShardState.WAITING:
+                return f"waiting for its parent {' and '.join(self.waiting_for)}"
+            case ShardState.ELSEWHERE:
+                return f"lease held by worker {self.owner}"
+            case ShardState.FREE:
+                return "no worker has taken its lease yet"
+            case ShardState.BLOCKED:
+                return "; ".join(map(str, [*self.blocks.values(), *([self.error] if self.error else [])]))
+            case _:
+                return None
+
+    @contextmanager
+    def busy(self, seconds: float) -> Iterator[None]:
+        """What the body does may take so long without any other sign of life."""
+        token = object()
+        self.expected[id(token)] = anyio.current_time() + seconds
+        try:
+            yield
+        finally:
+            del self.expected[id(token)]
+            self.alive = anyio.current_time()
+
+    def silent(self, now: float) -> float:
+        """Seconds since its tasks have shown no sign of life, what they may take for what they do now not counted."""
+        if not self.running or self.overdue_since is not None:
+            return 0.0
+        return max(0.0, now - max([self.alive, *self.expected.values()]))
+
+    def shown(self, now: float) -> dict[str, Any]:
+        """The JSON of one shard."""
+        return {
+            "shard": self.shard,
+            "state": self.state.value,
+            "owner": self.owner,
+            "checkpoint": self.checkpoint,
+            "lag_seconds": self.behind,
+            "iterator_age_seconds": round(self.iterator_age, 3),
+            "unfinished": self.unfinished,
+            "seconds_since_read": _since(self.last_read, now),
+            "seconds_since_advance": _since(self.last_advance, now),
+            "restarts": self.restarts,
+            "why": self.why_not_moving,
+        }
+
+
+def _since(then: float | None, now: float) -> float | None:
+    return None if then is None else round(now - then, 3)

@@ -1,0 +1,56 @@
+"""What a mapping of a stream is put together from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import anyio
+
+from handlers.destinations import FailureDestination
+from handlers.invoker import FunctionSpec, Invoker
+from pollers.source import StreamSource, StreamSpec
+from runtime.core.mapping import EventSourceMapping, StreamSettings
+from runtime.drain import Drain
+from runtime.leases import LeaseStore
+from runtime.status import MappingStatus
+from runtime.telemetry import MappingTelemetry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamParts:
+    """One mapping's. Times in seconds."""
+
+    mapping: EventSourceMapping
+    function: FunctionSpec
+    spec: StreamSpec
+    source: StreamSource
+    invoker: Invoker
+    destination: FailureDestination | None
+    store: LeaseStore
+    worker: str
+    """Our name on leases."""
+    limiter: anyio.CapacityLimiter | None
+    """What all mappings of the function share (ReservedConcurrentExecutions)."""
+    drain: Drain
+    status: MappingStatus
+    telemetry: MappingTelemetry
+    clock: Callable[[], float]
+    """The wall clock, for the age of records."""
+    jitter: Callable[[], float]
+    failover: float = 10.0
+    """How long the counter of a lease must stand still until another worker may take it."""
+    watchdog: float = 300.0
+    """Without a sign of life for so long, a shard is restarted."""
+    block_on_destination_failure: bool = False
+    """Keep the shard, instead of dropping records, while the destination takes nothing."""
+    settings: StreamSettings = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.mapping.stream is None:
+            msg = f"mapping {self.mapping.name} is not that of a stream"
+            raise ValueError(msg)
+        object.__setattr__(self, "settings", self.mapping.stream)
+
+    @property
+    def scope(self) -> str:
+        """Whose leases these are (`Lease.scope`)."""
+        return f"{self.mapping.name} {self.mapping.source_arn}"

@@ -1,0 +1,186 @@
+"""Workers with one mapping of a stream, put together from fakes, to be run in virtual time."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup
+
+from handlers.destinations import DestinationError, FailureRecord
+from handlers.invoker import FunctionSpec, Outcome, Succeeded
+from pollers.record import TRIM_HORIZON
+from runtime.core.mapping import BatchLimits, EventSourceMapping, MappingState, RetryPolicy, StreamSettings
+from runtime.drain import Drain
+from runtime.leases import Lease, LeaseStore
+from runtime.shard_status import ShardStatus
+from runtime.status import MappingStatus
+from runtime.stores.memory import MemoryStore
+from runtime.stream_mapping import StreamParts, run_stream_mapping
+from runtime.telemetry import Telemetry
+from tests.fakes.stream import STREAM_ARN, STREAM_SPEC, FakeStream
+
+EPOCH = 1_763_700_000.0
+"""What the wall clock shows when the loop's clock shows 0."""
+FUNCTION_ARN = "arn:aws:lambda:eu-west-1:123456789012:function:f"
+
+Handler = Callable[[dict[str, Any]], Awaitable[Outcome]]
+
+
+def wall_clock() -> float:
+    return EPOCH + anyio.current_time()
+
+
+async def succeed(_: dict[str, Any]) -> Outcome:
+    return Succeeded(response=None)
+
+
+def sequences(event: dict[str, Any]) -> list[str]:
+    return [record["kinesis"]["sequenceNumber"] for record in event["Records"]]
+
+
+@dataclass
+class FakeFunction:
+    """Calls `handler` with the event; remembers every invocation by the sequence numbers of its records."""
+
+    handler: Handler = succeed
+    invoked: list[list[str]] = field(default_factory=list)
+    invoked_at: list[float] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    running: int = 0
+    most_running: int = 0
+
+    async def invoke(self, event: dict[str, Any], *, request_id: str, function_arn: str) -> Outcome:
+        assert request_id
+        assert function_arn == FUNCTION_ARN
+        self.invoked.append(sequences(event))
+        self.invoked_at.append(anyio.current_time())
+        self.events.append(event)
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        try:
+            return await self.handler(event)
+        finally:
+            self.running -= 1
+
+
+@dataclass
+class FakeDestination:
+    refuse: Callable[[], DestinationError | None] = lambda: None
+    taken: list[FailureRecord] = field(default_factory=list)
+
+    async def send(self, failure: FailureRecord) -> None:
+        await anyio.lowlevel.checkpoint()
+        if (error := self.refuse()) is not None:
+            raise error
+        self.taken.append(failure)
+
+    async def probe(self) -> None:
+        await anyio.lowlevel.checkpoint()
+
+
+@dataclass
+class FakeStreamWorker:
+    """One worker that runs. `drain.begin()` asks it to end; `kill()` ends it at once."""
+
+    drain: Drain
+    status: MappingStatus
+    telemetry: Telemetry
+    scope: anyio.CancelScope
+    ended: anyio.Event
+
+    def metric(self, name: str, **labels: str) -> float:
+        return self.telemetry.registry.get_sample_value(name, {"mapping": "m", "source": "kinesis", **labels}) or 0.0
+
+    def shard(self, shard: str) -> ShardStatus:
+        return self.status.shards[shard]
+
+    def kill(self) -> None:
+        self.scope.cancel()
+
+
+@dataclass
+class World:
+    """What workers share."""
+
+    stream: FakeStream = field(default_factory=lambda: FakeStream(wall_clock))
+    function: FakeFunction = field(default_factory=FakeFunction)
+    store: LeaseStore = field(default_factory=MemoryStore)
+    destination: FakeDestination | None = None
+    settings: StreamSettings = field(default_factory=lambda: StreamSettings(start=TRIM_HORIZON))
+    limits: BatchLimits = field(default_factory=lambda: BatchLimits(records=10))
+    report: bool = False
+    limiter: anyio.CapacityLimiter | None = None
+    function_timeout: int = 30
+    block: bool = False
+    watchdog: float = 300.0
+
+    def policy(self, **changes: Any) -> "World":
+        self.settings = StreamSettings(start=self.settings.start, retry=RetryPolicy(**changes))
+        return self
+
+    def leases(self) -> list[Lease]:
+        assert isinstance(self.store, MemoryStore)
+        return list(self.store._rows.values())
+
+    def checkpoints(self) -> dict[str, str]:
+        return {lease.shard: str(lease.checkpoint) for lease in self.leases()}
+
+    def start(self, tasks: TaskGroup, name: str = "w1") -> FakeStreamWorker:
+        mapping = EventSourceMapping(
+            name="m",
+            function="f",
+            function_arn=FUNCTION_ARN,
+            source="kinesis",
+            source_arn=STREAM_ARN,
+            batch=self.limits,
+            report_item_failures=self.report,
+            stream=self.settings,
+        )
+        telemetry, drain = Telemetry(), Drain()
+        status = MappingStatus(mapping=mapping, state=MappingState.CREATING)
+        parts = StreamParts(
+            mapping=mapping,
+            function=FunctionSpec(name="f", handler="a.b", code_root=Path("/"), timeout=self.function_timeout),
+            spec=STREAM_SPEC,
+            source=self.stream,
+            invoker=self.function,
+            destination=self.destination,
+            store=self.store,
+            worker=name,
+            limiter=self.limiter,
+            drain=drain,
+            status=status,
+            telemetry=telemetry.of_mapping("m", "kinesis"),
+            clock=wall_clock,
+            jitter=lambda: 0.5,
+            watchdog=self.watchdog,
+            block_on_destination_failure=self.block,
+        )
+        worker = FakeStreamWorker(drain, status, telemetry, anyio.CancelScope(), anyio.Event())
+
+        async def run() -> None:
+            with worker.scope:
+                await run_stream_mapping(parts)
+            worker.ended.set()
+
+        tasks.start_soon(run, name=name)
+        return worker
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[FakeStreamWorker]:
+        """One worker beside the body; ends with a drain, and fails if that does not end."""
+        with anyio.fail_after(30 * 24 * 3600):
+            async with anyio.create_task_group() as tasks:
+                worker = self.start(tasks)
+                yield worker
+                worker.drain.begin()
+
+
+async def wait(condition: Callable[[], bool], *, within: float = 3600.0) -> None:
+    """Virtual seconds pass until the condition holds."""
+    with anyio.fail_after(within):
+        while not condition():  # noqa: ASYNC110  # the clock is virtual, and what is waited for knows no event
+            await anyio.sleep(0.05)
