@@ -56,7 +56,8 @@ def plan_leases(
     free = {lease.shard: lease for lease in workable if is_free(lease)}
     loads = Counter(lease.owner for lease in workable if lease.owner and lease.shard not in free and lease.shard not in held)
     loads.pop(worker, None)  # rows of a process before us, which has not been silent for long enough
-    others = set(loads) | {lease.wanted_by for lease in workable if lease.wanted_by} - {worker}
+    asking = {lease.wanted_by for lease in workable if lease.wanted_by and quiet.get(lease.shard, 0.0) < failover}
+    others = set(loads) | asking - {worker}  # who asks for a lease in silence is dead
     share = -(-len(workable) // (len(others) + 1))
     mine = sum(lease.shard in held for lease in workable)
     take = sorted(free.values(), key=lambda lease: (lease.wanted_by != worker, _place(worker, lease.shard)))
