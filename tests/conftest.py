@@ -5,25 +5,50 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.servers.behaviour import Service
 from tests.servers.catalogue import SERVERS
 from tests.servers.install import install
 from tests.servers.running import RunningServers, Server
-from tests.servers.selection import VARIABLE, select_servers, servers_with
+from tests.servers.selection import (
+    VARIABLE,
+    check_flags,
+    missing_commands,
+    named_servers,
+    quick_servers,
+    select_servers,
+    servers_with,
+)
 from tests.servers.spec import ServerError, ServerSpec
 
 _SELECTED = pytest.StashKey[tuple[ServerSpec, ...]]()
 _INSTALL_ERRORS = pytest.StashKey[dict[str, ServerError]]()
 
+_FIXTURES = {
+    "sqs_server": (Service.SQS,),
+    "kinesis_server": (Service.KINESIS,),
+    "dynamodb_server": (Service.DYNAMODB,),
+    "stream_server": (Service.KINESIS, Service.DYNAMODB),
+}
+"""The fixtures that are parametrized with servers, and what these must speak: a test runs once for each service and server."""
+
+Wanted = tuple[Service, str]
+"""What a fixture is asked for: a service, and a server by name."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    text = f"the servers that tests talk to: all, or names with commas between, of {', '.join(SERVERS)} (or set {VARIABLE}; default: local,ministack)"
+    default = ",".join(spec.name for spec in quick_servers())
+    text = f"the servers that tests talk to: all, or names with commas between, of {', '.join(SERVERS)} (or set {VARIABLE}; default: {default})"
     parser.addoption("--servers", default=None, metavar="NAMES", help=text)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "like_aws(*behaviours): run only on servers that behave like AWS in these respects (tests/servers/spec.py, Behaviour)",
+        "like_aws(*behaviours): run only on servers that behave like AWS in these respects (tests/servers/behaviour.py)",
+    )
+    config.addinivalue_line(
+        "markers",
+        "on_servers(*names): run only on these, because no other server has what the test is about",
     )
     try:
         config.stash[_SELECTED] = select_servers(config.getoption("--servers"), os.environ)
@@ -32,25 +57,45 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_INSTALL_ERRORS] = {}
 
 
+def pytest_report_header(config: pytest.Config) -> str:
+    """Says what a run without a word leaves out, and why: that it is green then proves less."""
+    selected = config.stash[_SELECTED]
+    left_out = [spec for spec in quick_servers() if spec not in selected and missing_commands(spec)]
+    text = "".join(f"; not {spec.name}, for want of {' and '.join(missing_commands(spec))}" for spec in left_out)
+    return f"servers: {', '.join(spec.name for spec in selected)}{text}"
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test per selected server that is fit for it; a server with a known bug in the way makes no test at all."""
-    if "sqs_server" not in metafunc.fixturenames:
-        return
+    asked = [fixture for fixture in _FIXTURES if fixture in metafunc.fixturenames]
     flags = [flag for mark in metafunc.definition.iter_markers("like_aws") for flag in mark.args]
-    selected = metafunc.config.stash[_SELECTED]
-    parameters = [
-        pytest.param(spec.name, id=spec.name, marks=() if spec.installs_on_first_use else pytest.mark.servers)
-        for spec in servers_with(selected, flags)
-    ]
-    if not parameters:
-        parameters.append(pytest.param(None, id="no-server"))  # goes out again in `pytest_collection_modifyitems`
-    metafunc.parametrize("sqs_server", parameters, indirect=True, scope="session")
+    selected = _restrict(metafunc.config.stash[_SELECTED], metafunc.definition)
+    check_flags(flags, {service for fixture in asked for service in _FIXTURES[fixture]})
+    for fixture in asked:
+        services = _FIXTURES[fixture]
+        parameters = [
+            pytest.param(
+                (service, spec.name),
+                id=spec.name if len(services) == 1 else f"{service}-on-{spec.name}",
+                marks=() if spec.installs_on_first_use else pytest.mark.servers,
+            )
+            for service in services
+            for spec in servers_with(selected, service, flags)
+        ]
+        if not parameters:
+            parameters.append(pytest.param(None, id="no-server"))  # goes out again in `pytest_collection_modifyitems`
+        metafunc.parametrize(fixture, parameters, indirect=True, scope="session")
+
+
+def _restrict(selected: tuple[ServerSpec, ...], item: pytest.Item) -> tuple[ServerSpec, ...]:
+    names = {spec.name for mark in item.iter_markers("on_servers") for spec in named_servers(mark.args)}
+    return tuple(spec for spec in selected if not names or spec.name in names)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Takes out the tests for which no selected server is fit: pytest would skip them, and a skip asks to be looked into."""
-    unfit = [item for item in items if _server_of(item, default="") is None]
+    unfit = [item for item in items if None in _wanted_by(item)]
     if unfit:
         config.hook.pytest_deselected(items=unfit)
         items[:] = [item for item in items if item not in unfit]
@@ -61,7 +106,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.option.collectonly:
         return
     terminal = session.config.pluginmanager.get_plugin("terminalreporter")
-    needed = {_server_of(item, default=None) for item in session.items} - {None}
+    needed = {wanted[1] for item in session.items for wanted in _wanted_by(item) if wanted is not None}
     for spec in session.config.stash[_SELECTED]:
         if spec.name in needed and spec.installs_on_first_use:
             try:
@@ -70,11 +115,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
                 session.config.stash[_INSTALL_ERRORS][spec.name] = error
 
 
-def _server_of(item: pytest.Item, *, default: str | None) -> str | None:
-    """The server that the test is for: None if none is fit, `default` if it needs none."""
+def _wanted_by(item: pytest.Item) -> list[Wanted | None]:
+    """The servers that the test is for, none for most tests; None among them where none is fit."""
     callspec = getattr(item, "callspec", None)
-    name: str | None = default if callspec is None else callspec.params.get("sqs_server", default)
-    return name
+    return [] if callspec is None else [callspec.params[fixture] for fixture in _FIXTURES if fixture in callspec.params]
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +130,30 @@ def running_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runnin
 @pytest.fixture(scope="session")
 def sqs_server(request: pytest.FixtureRequest, running_servers: RunningServers) -> Server:
     """A running SQS server: the test runs once for each that is selected and fit. A server that cannot be had is an error."""
-    failed = request.config.stash[_INSTALL_ERRORS].get(request.param)
+    return _running(request, running_servers)[1]
+
+
+@pytest.fixture(scope="session")
+def kinesis_server(request: pytest.FixtureRequest, running_servers: RunningServers) -> Server:
+    """A running server that speaks Kinesis, as `sqs_server`."""
+    return _running(request, running_servers)[1]
+
+
+@pytest.fixture(scope="session")
+def dynamodb_server(request: pytest.FixtureRequest, running_servers: RunningServers) -> Server:
+    """A running server that speaks DynamoDB and its streams, as `sqs_server`."""
+    return _running(request, running_servers)[1]
+
+
+@pytest.fixture(scope="session")
+def stream_server(request: pytest.FixtureRequest, running_servers: RunningServers) -> tuple[Service, Server]:
+    """Every kind of stream on every server that speaks it: the test runs once for each pair."""
+    return _running(request, running_servers)
+
+
+def _running(request: pytest.FixtureRequest, servers: RunningServers) -> tuple[Service, Server]:
+    service, name = request.param
+    failed = request.config.stash[_INSTALL_ERRORS].get(name)
     if failed is not None:
         raise failed
-    return running_servers.get(request.param)
+    return service, servers.get(name)

@@ -26,6 +26,9 @@ from tests.servers.running import Server
 from tests.servers.streams import StreamHandle, stream_on
 from tests.servers.tables import TableHandle, table_on
 
+READ_SECONDS = 30
+"""For a machine that does much else. What takes longer was lost, and the test fails."""
+
 
 @dataclass
 class Observed:
@@ -193,7 +196,7 @@ async def read_all(stream: StreamUnderTest, reader: ShardReader, *, limit: int =
     """The texts of a shard up to its end; or, with `until`, up to so many of them and two empty pages more."""
     found: list[str] = []
     empty = 0
-    with anyio.fail_after(20):
+    with anyio.fail_after(READ_SECONDS):
         while until is None or len(found) < until or empty < 2:
             page = await reader.read(limit=limit)
             assert len(page.records) <= limit
@@ -219,6 +222,7 @@ async def all_records(stream: StreamUnderTest, count: int) -> list[Record]:
     """The first records of the only shard."""
     reader = await only_shard(stream, TRIM_HORIZON)
     found: list[Record] = []
-    while len(found) < count:
-        found += (await reader.read(limit=1000)).records
+    with anyio.fail_after(READ_SECONDS):
+        while len(found) < count:
+            found += (await reader.read(limit=1000)).records
     return found

@@ -1,4 +1,5 @@
-"""SQS servers that this project did not write, as child processes of the integration tests. `README.md` says how to use them.
+"""SQS, Kinesis and DynamoDB servers that this project did not write, as child processes of the tests. `README.md` says how to use them.
 
-Nothing here but `queues.py` needs a package that is not Python's own: the servers can be installed before the project is.
+Only `clients.py`, `controls.py` and what makes queues, streams and tables need packages that are not Python's own: the servers can be
+installed before the project is.
 """

@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _list() -> int:
     for spec in SERVERS.values():
         where = str(home_of(spec)) if is_installed(spec) else "not installed"
-        sys.stdout.write(f"{spec.name:<11} {spec.version or '-':<8} {where}\n")
+        sys.stdout.write(f"{spec.name:<12} {spec.version or '-':<8} {where}\n")
     return 0
 
 

@@ -2,10 +2,11 @@
 
 import sys
 
+from tests.servers.behaviour import Behaviour, DynamodbBehaviour, KinesisBehaviour, Service
+from tests.servers.node_servers import KINESALITE, KINESIS_MOCK
 from tests.servers.spec import (
     ACCOUNT,
     REGION,
-    Behaviour,
     Launch,
     MavenArtifact,
     Patch,
@@ -26,6 +27,7 @@ def _local(place: Place) -> Launch:
 LOCAL = ServerSpec(
     name="local",
     version="",
+    speaks=frozenset(Service),
     install=None,
     installs_on_first_use=True,
     launch=_local,
@@ -49,6 +51,7 @@ def _ministack(place: Place) -> Launch:
 MINISTACK = ServerSpec(
     name="ministack",
     version="1.5.33",
+    speaks=frozenset(Service),
     install=PythonPackages(requirements=("ministack==1.5.33",)),
     installs_on_first_use=True,
     launch=_ministack,
@@ -60,9 +63,26 @@ MINISTACK = ServerSpec(
         reports_not_inflight=False,
         checks_visibility_limit=False,
     ),
+    kinesis=KinesisBehaviour(
+        ends_split_shards=False,
+        child_shards=False,
+        pages_list_shards=False,
+        refuses_future_timestamps=False,
+        refuses_bad_sequence_numbers=False,
+        refuses_garbage_iterators=False,
+    ),
+    dynamodb=DynamodbBehaviour(
+        ends_empty_shards=False,
+        hexadecimal_event_ids=False,
+        several_open_shards=False,
+        rolls_over_shards=False,
+        ttl_user_identity=False,
+    ),
     notes=(
         "a stale handle is refused with ReceiptHandleIsInvalid",
         "WaitTimeSeconds over 20 is accepted",
+        "resharding deletes the parents with what was not read yet",
+        "time to live deletes without a stream record; SizeBytes of a record can be 0",
         "a long poll looks every 0.1 s",
         "its own event source mappings poll too: never create an enabled one",
     ),
@@ -112,6 +132,7 @@ def _localstack(place: Place) -> Launch:
 LOCALSTACK = ServerSpec(
     name="localstack",
     version="4.12.0",
+    speaks=frozenset({Service.SQS}),
     install=PythonPackages(requirements=_LOCALSTACK_REQUIREMENTS, patches=_LOCALSTACK_PATCHES),
     installs_on_first_use=False,
     launch=_localstack,
@@ -129,6 +150,8 @@ LOCALSTACK = ServerSpec(
         "QueueUrl in its answers holds a host name that does not resolve: build URLs from the endpoint",
         "visibility and delay run on a timer of one second",
         "an expired FIFO handle is refused with InvalidParameterValue",
+        "its Kinesis is kinesis-mock 0.5.2, which it would fetch with npm at the start of every run: not used",
+        "its DynamoDB is DynamoDB Local, which is not used",
     ),
 )
 
@@ -156,7 +179,9 @@ aws {{ region = "{REGION}", accountId = "{ACCOUNT}" }}
 ELASTICMQ = ServerSpec(
     name="elasticmq",
     version="1.7.1",
+    speaks=frozenset({Service.SQS}),
     install=MavenArtifact(group="org.elasticmq", artifact="elasticmq-server_2.13", version="1.7.1"),
+    needs=("java", "mvn"),
     installs_on_first_use=False,
     launch=_elasticmq,
     health="/health",
@@ -182,6 +207,7 @@ def _moto(place: Place) -> Launch:
 MOTO = ServerSpec(
     name="moto",
     version="5.2.5",
+    speaks=frozenset(Service),
     install=PythonPackages(requirements=("moto[server]==5.2.5",)),
     installs_on_first_use=False,
     launch=_moto,
@@ -194,12 +220,31 @@ MOTO = ServerSpec(
         stale_delete_keeps=False,
         reports_not_inflight=False,
     ),
+    kinesis=KinesisBehaviour(
+        ends_split_shards=False,
+        child_shards=False,
+        pages_list_shards=False,
+        refuses_future_timestamps=False,
+        refuses_bad_sequence_numbers=False,
+        refuses_garbage_iterators=False,
+    ),
+    dynamodb=DynamodbBehaviour(
+        ends_disabled_streams=False,
+        ends_empty_shards=False,
+        refuses_unknown_shards=False,
+        silent_when_unchanged=False,
+        several_open_shards=False,
+        rolls_over_shards=False,
+        ttl_user_identity=False,
+    ),
     notes=(
         "a second opinion on standard queues and on start-up, no more",
         "receive is quadratic in the depth of the queue: 18 records a second with 1,000 queued",
         "batches of more than 10 entries are accepted",
+        "a shard that was split stays open and takes all records",
+        "sequence numbers of Kinesis are 1, 2, 3; iterators never expire",
         "DeadLetterQueueSourceArn is missing",
     ),
 )
 
-SERVERS = {spec.name: spec for spec in (LOCAL, MINISTACK, LOCALSTACK, ELASTICMQ, MOTO)}
+SERVERS = {spec.name: spec for spec in (LOCAL, MINISTACK, KINESIS_MOCK, KINESALITE, LOCALSTACK, ELASTICMQ, MOTO)}

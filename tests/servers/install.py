@@ -6,6 +6,7 @@ One lock per server makes parallel runs take turns; what a killed run left half 
 
 import fcntl
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import assert_never
 
-from tests.servers.spec import MavenArtifact, Patch, PythonPackages, ServerError, ServerSpec, python_of
+from tests.servers.spec import MavenArtifact, NpmPackage, Patch, PythonPackages, Recipe, ServerError, ServerSpec, python_of
 
 PROJECT = Path(__file__).parents[2]
 SERVERS_FOLDER = PROJECT / ".servers"
@@ -43,7 +44,7 @@ def is_installed(spec: ServerSpec, *, root: Path = SERVERS_FOLDER) -> bool:
     except FileNotFoundError:
         return False
     # The interpreter of a virtual environment is a link, which dangles after an upgrade of Python.
-    runs = isinstance(spec.install, MavenArtifact) or Path(python_of(home)).exists()
+    runs = not isinstance(spec.install, PythonPackages) or Path(python_of(home)).exists()
     return runs and made_from == _fingerprint(spec.install)
 
 
@@ -63,7 +64,7 @@ def install(spec: ServerSpec, *, root: Path = SERVERS_FOLDER, say: Callable[[str
     return True
 
 
-def _install_whole(recipe: PythonPackages | MavenArtifact, home: Path) -> None:
+def _install_whole(recipe: Recipe, home: Path) -> None:
     partial = home.with_name(f".partial-{home.name}")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -72,6 +73,8 @@ def _install_whole(recipe: PythonPackages | MavenArtifact, home: Path) -> None:
                 _install_packages(recipe, partial)
             case MavenArtifact():
                 _install_artifact(recipe, partial)
+            case NpmPackage():
+                _install_npm(recipe, partial)
             case _:
                 assert_never(recipe)
         (partial / _MARKER).write_text(_fingerprint(recipe))
@@ -93,9 +96,9 @@ def _install_packages(recipe: PythonPackages, folder: Path) -> None:
             apply_patch(patch, site_packages)
 
 
-def apply_patch(patch: Patch, site_packages: Path) -> None:
+def apply_patch(patch: Patch, folder: Path) -> None:
     """Raises `InstallError` unless the text to be replaced is there exactly once."""
-    file = site_packages / patch.file
+    file = folder / patch.file
     text = file.read_text()
     if text.count(patch.old) != 1:
         raise InstallError(f"{patch.file}: expected once, found {text.count(patch.old)} times: {patch.old!r}")
@@ -126,6 +129,18 @@ def _install_artifact(recipe: MavenArtifact, folder: Path) -> None:
     _run("mvn", "--quiet", "--batch-mode", "--file", str(pom), _COPY_DEPENDENCIES, *options)
 
 
+def _install_npm(recipe: NpmPackage, folder: Path) -> None:
+    folder.mkdir()
+    options = ("--no-audit", "--no-fund", "--no-update-notifier", "--ignore-scripts", "--prefix", str(folder))
+    _run("npm", "install", *options, f"{recipe.name}@{recipe.version}")
+    packages = folder / "node_modules"
+    found = json.loads((packages / recipe.name / "package.json").read_text())["version"]
+    if found != recipe.version:
+        raise InstallError(f"{recipe.name}: npm installed {found} instead of {recipe.version}")
+    for patch in recipe.patches:
+        apply_patch(patch, packages)
+
+
 def _run(*command: str) -> None:
     try:
         done = subprocess.run(
@@ -146,7 +161,7 @@ def _run(*command: str) -> None:
         raise InstallError(f"{' '.join(command)}: exit status {done.returncode}\n{tail}")
 
 
-def _fingerprint(recipe: PythonPackages | MavenArtifact) -> str:
+def _fingerprint(recipe: Recipe) -> str:
     return hashlib.sha256(repr(recipe).encode()).hexdigest()
 
 

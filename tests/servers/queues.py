@@ -4,13 +4,11 @@ import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING
 
 import anyio
-from aiobotocore.config import AioConfig
-from aiobotocore.session import AioSession, get_session
 
+from tests.servers.clients import sqs_client
 from tests.servers.running import Server
 
 if TYPE_CHECKING:
@@ -85,14 +83,7 @@ class QueueHandle:
 @asynccontextmanager
 async def client_on(server: Server) -> "AsyncIterator[SQSClient]":
     """An SQS client that asks once: what a server refuses, the test sees."""
-    async with _session().create_client(
-        "sqs",
-        region_name=server.region,
-        endpoint_url=server.endpoint_url,
-        aws_access_key_id=server.access_key,
-        aws_secret_access_key=server.secret_key,
-        config=AioConfig(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=60, max_pool_connections=50),
-    ) as client:
+    async with sqs_client(server) as client:
         yield client
 
 
@@ -113,9 +104,3 @@ async def queue_on(
         answer = await client.get_queue_attributes(QueueUrl=created["QueueUrl"], AttributeNames=["QueueArn"])
         arn = answer["Attributes"]["QueueArn"]
         yield QueueHandle(server=server, name=name, arn=arn, url=server.queue_url(arn), client=client)
-
-
-@cache
-def _session() -> AioSession:
-    """One session: it keeps the service description, whose loading takes longer than most tests. It is bound to no event loop."""
-    return get_session()

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from tests.servers.behaviour import Behaviour, DynamodbBehaviour, KinesisBehaviour, Service
 from tests.servers.catalogue import SERVERS
 from tests.servers.install import home_of, is_installed
-from tests.servers.spec import ACCOUNT, REGION, Behaviour, Launch, Place, ServerError, ServerSpec
+from tests.servers.spec import ACCOUNT, REGION, Launch, Place, ServerError, ServerSpec
 
 START_SECONDS = 60.0
 """For a machine that does much else; the slowest takes four on an idle one."""
@@ -41,7 +42,11 @@ class Server:
     region: str
     access_key: str
     secret_key: str
+    speaks: frozenset[Service]
     behaviour: Behaviour
+    """Of its queues."""
+    kinesis: KinesisBehaviour
+    dynamodb: DynamodbBehaviour
     notes: tuple[str, ...]
     output: Path
     """What it has printed."""
@@ -115,7 +120,10 @@ def running(spec: ServerSpec, folder: Path, *, port: int | None = None) -> Itera
             region=REGION,
             access_key=ACCOUNT,
             secret_key="made-up",
+            speaks=spec.speaks,
             behaviour=spec.behaviour,
+            kinesis=spec.kinesis,
+            dynamodb=spec.dynamodb,
             notes=spec.notes,
             output=output,
         )
@@ -173,7 +181,7 @@ def _is_ready(spec: ServerSpec, port: int) -> bool:
     try:
         connection.request("GET", spec.health)
         answer = connection.getresponse()
-        return answer.status == http.client.OK and spec.health_says in answer.read().decode()
+        return answer.status == spec.health_status and spec.health_says in answer.read().decode()
     except (OSError, http.client.HTTPException):
         return False
     finally:

@@ -1,8 +1,11 @@
 """What there is to know of a server before it runs: how to get it, how to start it, and where it differs from AWS."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import assert_never
+
+from tests.servers.behaviour import Behaviour, DynamodbBehaviour, KinesisBehaviour, Service
 
 ACCOUNT = "123456789012"
 """The account that every server is made to use. It doubles as the access key id: LocalStack and ministack read the account from there."""
@@ -15,47 +18,11 @@ class ServerError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Behaviour:
-    """How SQS behaves on a server. The defaults are AWS's behaviour; a row of the catalogue names only where its server departs from it."""
-
-    fifo_ok: bool = True
-    """FIFO queues keep the order of a group over redelivery, and a group that is being worked on is not given to a second receiver."""
-    gives_earlier_while_later_in_flight: bool = True
-    """A record of a FIFO group that was given back comes again though a later one of its group is still in flight.
-
-    The developer guide reads as if the group stayed closed; `runtime/local/order.py` follows what was recorded from AWS.
-    """
-    expires_fifo_handles: bool = True
-    """A FIFO record cannot be deleted any more once its visibility timeout is over."""
-    increasing_sequence_numbers: bool = True
-    """SequenceNumber grows within a FIFO queue."""
-    stale_delete_keeps: bool = True
-    """Deleting with the handle of an earlier receive leaves the record in the queue, whether it answers an error or not."""
-    second_delete_ok: bool = True
-    """Deleting what is already deleted, with the same handle, answers success."""
-    reports_not_inflight: bool = True
-    """ChangeMessageVisibility of a record that is visible again answers MessageNotInflight."""
-    checks_visibility_limit: bool = True
-    """A VisibilityTimeout over 43,200 is refused."""
-    long_poll_waits_on_redrive: bool = True
-    """A long poll that moves a record to the dead-letter queue goes on waiting instead of answering at once with nothing."""
-    exact_visibility: bool = True
-    """Visibility timeouts and delays end on time rather than at the next tick of a coarse timer."""
-    visibility_slack_seconds: float = 0.5
-    """How much later than its timeout a record may be seen again."""
-
-
-def flag_names() -> frozenset[str]:
-    """The yes-or-no questions that a test can ask of a server."""
-    return frozenset(f.name for f in fields(Behaviour) if f.type is bool)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Patch:
     """One replacement in an installed file. `old` must be there exactly once, or the installation fails."""
 
     file: str
-    """Below site-packages."""
+    """Below site-packages, or node_modules."""
     old: str
     new: str
 
@@ -75,6 +42,18 @@ class MavenArtifact:
     group: str
     artifact: str
     version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NpmPackage:
+    """Installed with npm, without running any script of a package. Needs `npm`, and `node` 18 or later."""
+
+    name: str
+    version: str
+    patches: tuple[Patch, ...] = ()
+
+
+Recipe = PythonPackages | MavenArtifact | NpmPackage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,18 +80,39 @@ class Launch:
 class ServerSpec:
     name: str
     version: str
-    install: PythonPackages | MavenArtifact | None
+    speaks: frozenset[Service]
+    install: Recipe | None
     """None: part of the project."""
+    needs: tuple[str, ...] = ()
+    """Commands that must be on the path, to install it or to run it."""
     installs_on_first_use: bool
     """Small enough that a test run may install it by itself."""
     launch: Callable[[Place], Launch]
     health: str
-    """A path that answers 200 when the server takes requests."""
+    """A path that answers `health_status` when the server takes requests."""
+    health_status: int = 200
     health_says: str = ""
     """Text that the answer must hold as well."""
     behaviour: Behaviour = field(default_factory=Behaviour)
+    """Its queues; of no meaning where it speaks no SQS, and so on."""
+    kinesis: KinesisBehaviour = field(default_factory=KinesisBehaviour)
+    dynamodb: DynamodbBehaviour = field(default_factory=DynamodbBehaviour)
     notes: tuple[str, ...] = ()
     """Other departures from AWS, for whoever wonders about a red test."""
+
+
+def behaves(spec: ServerSpec, service: Service, flag: str) -> bool:
+    """Whether the server is like AWS in one respect of a service that it speaks."""
+    match service:
+        case Service.SQS:
+            found = getattr(spec.behaviour, flag)
+        case Service.KINESIS:
+            found = getattr(spec.kinesis, flag)
+        case Service.DYNAMODB:
+            found = getattr(spec.dynamodb, flag)
+        case _:
+            assert_never(service)
+    return bool(found)
 
 
 def python_of(home: Path) -> str:

@@ -1,4 +1,4 @@
-"""What the catalogue says of a server is what it does: a flag that no longer holds, for better or worse, is a red test."""
+"""What the catalogue says of the queues of a server is what they do: a flag that no longer holds, for better or worse, is a red test."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.servers.behaviour import Service, flag_names
 from tests.servers.queues import QueueHandle, queue_on
 from tests.servers.running import Server
-from tests.servers.spec import flag_names
 
 
 async def expires_fifo_handles(server: Server) -> bool:
@@ -100,7 +100,7 @@ async def test_the_catalogue_tells_the_truth(sqs_server: Server, flag: str) -> N
 
 def test_every_flag_is_observed_but_two() -> None:
     # Order under load is more than a moment can show, and lateness depends on when one looks.
-    assert flag_names() - OBSERVE.keys() == {"fifo_ok", "exact_visibility"}
+    assert flag_names(Service.SQS) - OBSERVE.keys() == {"fifo_ok", "exact_visibility"}
 
 
 async def is_deleted(queue: QueueHandle, handle: str) -> bool:

@@ -1,4 +1,4 @@
-"""The installer, with an `mvn` that fetches nothing."""
+"""The installer, with an `mvn` and an `npm` that fetch nothing."""
 
 import os
 import subprocess
@@ -10,37 +10,47 @@ import pytest
 
 from tests.servers.catalogue import ELASTICMQ, LOCAL
 from tests.servers.install import InstallError, apply_patch, home_of, install, is_installed
-from tests.servers.spec import MavenArtifact, Patch
+from tests.servers.spec import MavenArtifact, NpmPackage, Patch
 
 SPEC = replace(ELASTICMQ, name="thing", version="1")
 OTHER_RECIPE = replace(SPEC, install=MavenArtifact(group="g", artifact="a", version="2"))
 
 FETCHES = """\
 #!/bin/sh
-echo run >> "$MVN_RUNS"
+echo run >> "$RUNS"
 for option; do case $option in -DoutputDirectory=*) mkdir "${option#-DoutputDirectory=}" ;; esac; done
 """
 FAILS = """\
 #!/bin/sh
-echo run >> "$MVN_RUNS"
+echo run >> "$RUNS"
 echo no route to anywhere
 exit 3
+"""
+PATCH = Patch(file="thing/main.js", old="0.0.0.0", new="127.0.0.1")  # noqa: S104 - what is replaced
+OF_NPM = replace(ELASTICMQ, name="thing", version="1", install=NpmPackage(name="thing", version="1.2.3", patches=(PATCH,)))
+BRINGS = """\
+#!/bin/sh
+echo "$@" >> "$RUNS"
+while [ "$1" != --prefix ]; do shift; done
+mkdir -p "$2/node_modules/thing"
+echo '{"version": "VERSION"}' > "$2/node_modules/thing/package.json"
+echo 'listen("0.0.0.0")' > "$2/node_modules/thing/main.js"
 """
 
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("MVN_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
-    mvn_that(FETCHES, tmp_path / "servers")
+    command_that("mvn", FETCHES, tmp_path / "servers")
     return tmp_path / "servers"
 
 
-def mvn_that(script: str, root: Path) -> None:
-    mvn = root.parent / "bin" / "mvn"
-    mvn.parent.mkdir(exist_ok=True)
-    mvn.write_text(script)
-    mvn.chmod(0o755)
+def command_that(name: str, script: str, root: Path) -> None:
+    command = root.parent / "bin" / name
+    command.parent.mkdir(exist_ok=True)
+    command.write_text(script)
+    command.chmod(0o755)
 
 
 def runs(root: Path) -> int:
@@ -61,7 +71,7 @@ def test_a_server_is_installed_once(root: Path) -> None:
 
 
 def test_a_failed_installation_shows_the_output_and_leaves_nothing(root: Path) -> None:
-    mvn_that(FAILS, root)
+    command_that("mvn", FAILS, root)
     with pytest.raises(InstallError, match="exit status 3\nno route to anywhere"):
         install(SPEC, root=root, say=be_silent)
     assert not is_installed(SPEC, root=root)
@@ -90,7 +100,7 @@ def test_runs_at_the_same_time_install_once(root: Path) -> None:
         "install(SPEC, root=Path(sys.argv[1]), say=print)\n"
     )
     slow = FETCHES.replace("echo run", "sleep 1; echo run")
-    mvn_that(slow, root)
+    command_that("mvn", slow, root)
     command = (sys.executable, "-c", program, str(root))
     project = Path(__file__).parents[2]
     children = [subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, text=True) for _ in range(3)]
@@ -110,6 +120,26 @@ def test_a_missing_installer_is_named(root: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PATH", str(root))
     with pytest.raises(InstallError, match="mvn is needed and not there"):
         install(SPEC, root=root, say=be_silent)
+
+
+def test_a_package_of_npm_is_installed_without_running_its_scripts_and_patched(root: Path) -> None:
+    command_that("npm", BRINGS.replace("VERSION", "1.2.3"), root)
+    assert install(OF_NPM, root=root, say=be_silent)
+    assert is_installed(OF_NPM, root=root)
+    assert not install(OF_NPM, root=root, say=be_silent)
+    assert (home_of(OF_NPM, root=root) / "node_modules" / "thing" / "main.js").read_text() == 'listen("127.0.0.1")\n'
+    (asked,) = (root.parent / "runs").read_text().splitlines()
+    assert asked.startswith("install ")
+    assert "--ignore-scripts" in asked
+    assert asked.endswith(" thing@1.2.3")
+
+
+def test_another_version_than_was_asked_for_is_an_error_and_leaves_nothing(root: Path) -> None:
+    command_that("npm", BRINGS.replace("VERSION", "1.2.4"), root)
+    with pytest.raises(InstallError, match=r"npm installed 1\.2\.4 instead of 1\.2\.3"):
+        install(OF_NPM, root=root, say=be_silent)
+    assert not is_installed(OF_NPM, root=root)
+    assert [path.name for path in root.iterdir()] == ["thing-1.lock"]
 
 
 @pytest.mark.parametrize("text", ["", "old old"])
