@@ -16,8 +16,11 @@ import msgspec
 from pollers.errors import SourceError, SourceRejected
 from pollers.record import Position, PositionKind, Record, ShardPage
 
-STALE: Final = frozenset({"ExpiredIteratorException", "InvalidArgumentException", "ValidationException"})
-"""Codes for an iterator that is of no more use. The last two are what servers say of one that they do not know any more."""
+STALE: Final = frozenset({
+    "ExpiredIteratorException", "InvalidArgumentException", "ValidationException", "ResourceNotFoundException",
+})  # fmt: skip
+"""Codes for an iterator that is of no more use. Two are what servers say of one that they do not know any more; the last is what
+they say when the stream was made again under its name: a new iterator then tells the difference."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

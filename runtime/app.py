@@ -20,7 +20,7 @@ from pollers.dynamodb_streams import DynamodbStream
 from pollers.kinesis import KinesisStream
 from pollers.source import StreamSource
 from pollers.sqs import SqsQueue
-from runtime.config import Config
+from runtime.config import Config, SqliteState
 from runtime.core.mapping import EventSourceMapping, MappingState
 from runtime.drain import Drain
 from runtime.http import WorkerPages, serve_pages
@@ -90,7 +90,10 @@ class Worker:
         async with AsyncExitStack() as stack:
             store = None
             if any(mapping.stream for mapping in self._config.mappings):
+                path = worker.state.path.absolute() if isinstance(worker.state, SqliteState) else None
+                created = path is not None and (not path.exists() or path.stat().st_size == 0)
                 store = await stack.enter_async_context(open_store(worker.state))
+                self._telemetry.state_opened(path=str(path or "memory"), created=created)
             port = await stack.enter_async_context(serve_pages(pages, worker.http_host, worker.http_port))
             opened = _Opened(clients=await stack.enter_async_context(AwsClients()), store=store)
             active = [self._supervised(status, opened) for status in self._statuses if _polls(status)]

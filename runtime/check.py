@@ -13,9 +13,11 @@ from pollers.errors import SourceError
 from pollers.record import LATEST
 from pollers.sqs import SqsQueue
 from runtime.app import open_stream
-from runtime.config import Config, Handlers, Problem
+from runtime.config import Config, Handlers, Problem, SqliteState
 from runtime.core.mapping import EventSourceMapping
+from runtime.leases import StateError
 from runtime.queue_facts import queue_warnings
+from runtime.stores.sqlite_file import check_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,17 @@ def load_functions(handlers: Handlers, mappings: Collection[EventSourceMapping] 
             text = f"it keeps {shared} for all of its invocations, and Lambda never runs two side by side in one process"
             one_at_a_time[name] = problem(f"{text}: here it runs one batch at a time. Make it inside the handler to run several")
     return Loaded(functions=functions, problems=tuple(problems), one_at_a_time=one_at_a_time)
+
+
+def check_state(config: Config) -> list[Problem]:
+    """Whether the state of streams can be kept where the file says."""
+    state = config.worker.state
+    if isinstance(state, SqliteState) and any(mapping.stream for mapping in config.mappings):
+        try:
+            check_file(state.path)
+        except StateError as error:
+            return [Problem(file=config.handlers.file, line=config.worker_line, message=str(error), where="worker")]
+    return []
 
 
 def lambda_environment(handlers: Handlers, mappings: Collection[EventSourceMapping]) -> dict[str, str]:
@@ -99,14 +112,11 @@ async def check_online(config: Config) -> OnlineFindings:
 
             try:
                 if mapping.stream is None:
-                    found = await _check_queue(clients, mapping, config.functions[mapping.function])
+                    warnings += map(finding, await _check_queue(clients, mapping, config.functions[mapping.function]))
                 else:
                     await _check_stream(clients, mapping)
-                    found = []
             except SourceError as error:
                 problems.append(finding(str(error)))
-                continue
-            warnings += map(finding, found)
             if mapping.stream is not None and mapping.stream.destination is not None:
                 probe = await open_destination(mapping.stream.destination, clients, region=mapping.region).probe()
                 if probe is not None:

@@ -18,7 +18,7 @@ from anyio.abc import TaskStatus
 
 from handlers.python_function import left_behind
 from runtime.app import Worker, stop_signals, watch_signals
-from runtime.check import Loaded, check_online, load_functions
+from runtime.check import Loaded, check_online, check_state, load_functions
 from runtime.config import Config, ConfigError, in_order, load_config
 from runtime.drain import Drain
 from runtime.http import HttpError
@@ -120,7 +120,8 @@ def _check(arguments: argparse.Namespace) -> ExitCode:
             problems += load_functions(error.handlers).problems
     else:
         loaded = load_functions(config.handlers, config.mappings)
-        problems, warnings = list(loaded.problems), [*config.warnings, *loaded.one_at_a_time.values()]
+        problems = [*loaded.problems, *check_state(config)]
+        warnings = [*config.warnings, *loaded.one_at_a_time.values()]
         if arguments.online:
             online = anyio.run(check_online, config)
             problems += online.problems

@@ -48,7 +48,9 @@ class Discarder:
                 return str(error)
             self._drop(decision, str(error))
         else:
-            self._telemetry.records_sent_away(self._shard, decision.discarded, condition=decision.condition or "")
+            self._telemetry.records_sent_away(
+                self._shard, decision.discarded, condition=decision.condition or "", destination=self._parts.settings.destination
+            )
         return None
 
     def _failure_record(

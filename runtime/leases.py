@@ -5,7 +5,7 @@ the failover time, on the observer's own clock, is free to take. `checkpoint`, `
 counter as last seen, so whoever lost a lease cannot move its checkpoint.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from pollers.record import Position
@@ -26,6 +26,13 @@ class LeaseStore(Protocol):
 
     async def load(self, scope: str) -> list[Lease]:
         """All leases of a scope."""
+        ...
+
+    async def silence(self, scope: str) -> Mapping[str, float]:
+        """For each shard, the seconds since its owner last wrote its row, where all users of the store share one clock.
+
+        A worker that has just started need not wait as long again for one that died before. Empty where no such clock is.
+        """
         ...
 
     async def create(self, leases: Sequence[Lease]) -> None:

@@ -44,6 +44,12 @@ class ShardStatus:
     shard: str
     owner: str | None = None
     checkpoint: str = ""
+    namesake: bool = False
+    """The owner, another worker, has our name."""
+    owner_silent: float = 0.0
+    """Seconds since the owner, another worker, has shown life."""
+    takeover: float = 0.0
+    """Seconds of silence after which a lease is taken over."""
     ended: bool = False
     waiting_for: tuple[str, ...] = ()
     """Parents that must end first."""
@@ -91,13 +97,26 @@ class ShardStatus:
             case ShardState.WAITING:
                 return f"waiting for its parent {' and '.join(self.waiting_for)}"
             case ShardState.ELSEWHERE:
-                return f"lease held by worker {self.owner}"
+                return self._why_elsewhere()
             case ShardState.FREE:
                 return "no worker has taken its lease yet"
             case ShardState.BLOCKED:
                 return "; ".join(map(str, [*self.blocks.values(), *([self.error] if self.error else [])]))
             case _:
                 return None
+
+    @property
+    def owner_gone(self) -> bool:
+        """Nobody works on it, as far as can be seen."""
+        return self.state is ShardState.FREE or (self.state is ShardState.ELSEWHERE and self.owner_silent > self.takeover / 2)
+
+    def _why_elsewhere(self) -> str:
+        held = f"lease held by worker {self.owner}"
+        if self.namesake:
+            held = f"lease held by another worker that is called {self.owner} too (every worker needs an id of its own)"
+        if not self.owner_gone:
+            return held
+        return f"{held}, silent for {self.owner_silent:.0f} s: taken over after {self.takeover:.0f} s of silence"
 
     @contextmanager
     def busy(self, seconds: float) -> Iterator[None]:

@@ -58,13 +58,20 @@ class MappingStatus:
         """It polls, or somebody decided that it should not."""
         if not self.mapping.enabled or self.paused:
             return True
-        return self.state is MappingState.ENABLED and not isinstance(self.error, SourceRejected) and self.state_error is None
+        if self.state is not MappingState.ENABLED or isinstance(self.error, SourceRejected) or self.state_error:
+            return False
+        return not self._deserted
 
     @property
     def why_not_ready(self) -> str:
-        if self.error or self.state_error:
-            return str(self.error or self.state_error)
-        return f"{self.state.value}: no successful poll yet"
+        return self.why_not_moving or f"{self.state.value}: no successful poll yet"
+
+    @property
+    def _deserted(self) -> bool:
+        """Of a stream: we work on no shard, and nobody else does either on one of them."""
+        return any(shard.owner_gone for shard in self.shards.values()) and not any(
+            shard.running for shard in self.shards.values()
+        )
 
     def stuck(self, now: float) -> bool:
         """Only a restart of the process can help: no thread can be stopped, and what was restarted in vain stays so."""
@@ -88,11 +95,21 @@ class MappingStatus:
             return f"all slots are held by {self.overdue} handlers that run on past their time limit"
         if self.error or self.state_error:
             return str(self.error or self.state_error)
-        blocked = [shard for shard in self.shards.values() if shard.state is ShardState.BLOCKED]
-        if blocked:
-            return f"{len(blocked)} of {len(self.shards)} shards: {blocked[0].shard}: {blocked[0].why_not_moving}"
+        return self._why_shards() if self.shards else self._why_slots()
+
+    def _why_slots(self) -> str | None:
         if self.slots and self.delivering >= self.allowed:
             return f"all {self.allowed} slots are taken by invocations"
+        return None
+
+    def _why_shards(self) -> str | None:
+        shards = [shard for shard in self.shards.values() if not shard.ended]
+        blocked = [shard for shard in shards if shard.state is ShardState.BLOCKED]
+        if blocked:
+            return f"{len(blocked)} of {len(shards)} open shards: {blocked[0].shard}: {blocked[0].why_not_moving}"
+        if shards and not any(shard.running for shard in shards):
+            first = next((shard for shard in shards if shard.owner_gone or shard.namesake), shards[0])
+            return f"none of its {len(shards)} open shards is ours: {first.shard}: {first.why_not_moving}"
         return None
 
     def shown(self, now: float) -> dict[str, Any]:

@@ -31,6 +31,8 @@ _RETRY_BASE: Final = 0.5
 _RETRY_CAP: Final = 60.0
 """Seconds between tries of a batch: AWS publishes none (COM-83)."""
 _THROTTLE_CAP: Final = 20.0
+_LONGEST_REASON: Final = 200
+"""Characters of an error's text in what `/mappings` says."""
 _OVERHEAD: Final = 60.0
 """Seconds that what surrounds an invocation may take."""
 
@@ -54,6 +56,8 @@ class StreamDelivery:
         self._telemetry = telemetry
         self._closing = closing
         self._retention = retention
+        self._failures: dict[int, tuple[str, int]] = {}
+        """By lane: how the function failed last, and how often in a row it did so."""
         self._slots = FunctionSlots(parts.limiter, status)
         self._discarder = Discarder(parts, held.lease.shard, telemetry)
         self.checkpoints = Checkpoints(parts, held, status=status, telemetry=telemetry)
@@ -83,7 +87,7 @@ class StreamDelivery:
                     return False
                 request_id = str(uuid.uuid4())
                 outcome = await self._invoke(self._event((), final=True, early=early), request_id, records=())
-                self._tell(outcome, Decision(), Batch(()), request_id)
+                self._tell(outcome, Decision(), Batch(()), request_id, 0)
                 if isinstance(outcome, FunctionError):
                     await self._wait_overdue(outcome, lane=0)
             if isinstance(outcome, Succeeded):
@@ -108,6 +112,7 @@ class StreamDelivery:
             if decision.pause and not await self._pause(pending[0], lane):
                 return False
         self._status.blocks.pop(lane, None)
+        self._failures.pop(lane, None)
         return True
 
     async def _try(self, batch: Batch, lane: int) -> Decision | None:
@@ -128,7 +133,7 @@ class StreamDelivery:
             outcome = await self._invoke(self._event(batch.records), request_id, records=batch.records)
             report, stateful = self._parts.mapping.report_item_failures, self._parts.settings.tumbling_window > 0
             decision = decide_stream(batch, outcome, policy, report_item_failures=report, stateful=stateful)
-            self._tell(outcome, decision, batch, request_id)
+            self._tell(outcome, decision, batch, request_id, lane)
             if isinstance(outcome, FunctionError):
                 await self._wait_overdue(outcome, lane)
         return decision if await self._carry_out(batch, decision, outcome, request_id, lane) else None
@@ -201,18 +206,27 @@ class StreamDelivery:
                 self._telemetry.mapping.records_abandoned(records)
             raise
 
-    def _tell(self, outcome: Outcome, decision: Decision, batch: Batch, request_id: str) -> None:
+    def _tell(self, outcome: Outcome, decision: Decision, batch: Batch, request_id: str, lane: int) -> None:
         telemetry, records = self._telemetry.mapping, len(batch.records)
         match outcome:
             case Succeeded():
                 failed = records - len(decision.settled)
                 telemetry.function_succeeded(request_id=request_id, records=records, failed=failed, problem=decision.problem)
             case FunctionError():
-                telemetry.function_failed(outcome, request_id=request_id, records=records)
+                times = self._count_failure(lane, f"{outcome.error_type}: {outcome.message}")
+                where = {"shard": self._held.lease.shard, **_ends(batch)}
+                telemetry.function_failed(outcome, request_id=request_id, records=records, times=times, where=where)
             case NotInvoked(reason=reason):
                 telemetry.function_throttled(request_id=request_id, records=records, reason=reason, first=batch.throttles == 0)
+        if decision.problem is not None:
+            self._count_failure(lane, decision.problem)
         if decision.problem is not None or not isinstance(outcome, Succeeded):
             self._parts.status.last_result = "PROBLEM: Function call failed"
+
+    def _count_failure(self, lane: int, what: str) -> int:
+        before, times = self._failures.get(lane, ("", 0))
+        self._failures[lane] = (what, times + 1 if what == before else 1)
+        return self._failures[lane][1]
 
     async def _wait_overdue(self, outcome: FunctionError, lane: int) -> None:
         """A plain handler that runs on past its time limit: trying again beside it would break the order of the shard."""
@@ -236,9 +250,9 @@ class StreamDelivery:
         throttled = batch.throttles > 0
         failures, cap = (batch.throttles, _THROTTLE_CAP) if throttled else (max(1, batch.retries), _RETRY_CAP)
         pause = backoff(failures, base=_RETRY_BASE, cap=cap, jitter=self._parts.jitter())
-        first = batch.records[0].id
-        what = "throttled" if throttled else f"retrying record {first}, attempt {batch.retries + 1}"
-        self._block(lane, f"{what} ({len(batch.records)} records from {first})" if throttled else what)
+        what = _described(batch)
+        why = "" if throttled else self._failures.get(lane, ("reported as failed", 1))[0][:_LONGEST_REASON]
+        self._block(lane, f"throttled: {what}" if throttled else f"retrying {what}, attempt {batch.retries + 1} ({why})")
         return await self._rest(min(pause, age_left(batch, self._parts.clock(), self._parts.settings.retry)))
 
     async def _rest(self, seconds: float) -> bool:
@@ -255,3 +269,12 @@ class StreamDelivery:
         if checkpoints.window is None:
             checkpoints.window = OpenWindow.of(batch.records[0].arrived, self._parts.settings.tumbling_window)
         return checkpoints.window
+
+
+def _ends(batch: Batch) -> dict[str, str]:
+    return {"first": batch.records[0].id, "last": batch.records[-1].id} if batch.records else {}
+
+
+def _described(batch: Batch) -> str:
+    first, last = batch.records[0].id, batch.records[-1].id
+    return f"record {first}" if len(batch.records) == 1 else f"{len(batch.records)} records from {first} to {last}"

@@ -4,7 +4,7 @@ Every worker does the same rounds from the same rows (`core.lease_plan`); none l
 what runs is finished, its checkpoint written, its lease released.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -62,6 +62,7 @@ class _StreamMapping:
         async with anyio.create_task_group() as upkeep:
             upkeep.start_soon(self._keeper.run, name="renew leases")
             upkeep.start_soon(self._close_when_drained, name="close shards")
+            upkeep.start_soon(self._probe_destination, name="probe the destination")
             async with anyio.create_task_group() as shards:
                 while not self._parts.drain.begun:
                     pause = await self._round(shards)
@@ -76,6 +77,12 @@ class _StreamMapping:
         self._listing.cancel()
         for run in self._runs.values():
             run.close()
+
+    async def _probe_destination(self) -> None:
+        """A destination that is not there is to be known before it is needed."""
+        finding = await self._parts.destination.probe() if self._parts.destination else None
+        if finding is not None and not finding.unverified:
+            self._telemetry.destination_warned(finding.message)
 
     # one round
 
@@ -143,18 +150,23 @@ class _StreamMapping:
             self._telemetry.retention_unknown(error)
 
     async def _follow_plan(self, leases: Sequence[Lease], shards: TaskGroup) -> None:
-        now, worker = anyio.current_time(), self._parts.worker
+        worker = self._parts.worker
+        before = await self._parts.store.silence(self._parts.scope) if self._resuming else {}
+        now = anyio.current_time()
+        if self._resuming:  # who died before we started need not be waited for as long again
+            self._seen = {lease.shard: (lease.counter, now - before.get(lease.shard, 0.0)) for lease in leases}
         self._seen = {lease.shard: self._sight(lease, now) for lease in leases}
+        quiet = {shard: now - since for shard, (_, since) in self._seen.items()}
         plan = plan_leases(
             leases,
             worker=worker,
             held=self._keeper.held,
-            quiet={lease.shard: now - self._seen[lease.shard][1] for lease in leases},
+            quiet=quiet,
             failover=self._parts.failover,
             resuming=self._resuming,
         )
         self._resuming = False
-        self._show(leases)
+        self._show(leases, quiet)
         for lease in plan.take:
             if self._parts.drain.begun:
                 return
@@ -207,7 +219,8 @@ class _StreamMapping:
             del self._runs[held.lease.shard]
             self._health.answered(held.lease.shard)
             status.running, status.owner, status.error = False, None, None
-            status.unfinished, status.iterator_age = 0, 0.0
+            status.unfinished, status.iterator_age, status.behind = 0, 0.0, None
+            status.last_read = status.last_advance = None
             status.blocks.clear()
 
     # what is told
@@ -223,7 +236,7 @@ class _StreamMapping:
                 self._telemetry.shard_restarted(shard, silent=silent)
                 run.cut()
 
-    def _show(self, leases: Sequence[Lease]) -> None:
+    def _show(self, leases: Sequence[Lease], quiet: Mapping[str, float]) -> None:
         rows = {lease.shard: lease for lease in leases}
         shown = self._parts.status.shards
         for gone in shown.keys() - rows.keys():
@@ -233,6 +246,8 @@ class _StreamMapping:
             status.ended = lease.ended
             if not status.running:
                 status.checkpoint, status.owner = str(lease.checkpoint), lease.owner
+                status.namesake = lease.owner == self._parts.worker
+                status.owner_silent, status.takeover = quiet[lease.shard], self._parts.failover
                 status.waiting_for = unfinished_parents(lease, rows)
 
     def _watch(self) -> None:

@@ -45,6 +45,10 @@ class StreamTelemetry:
         hint = "records are retried until the stream no longer gives them"
         self._log.warning("retention_unknown", error=str(error), hint=hint)
 
+    def destination_warned(self, warning: str) -> None:
+        """Found out at the start, before anything is to be sent there."""
+        self._log.warning("destination_warned", warning=warning)
+
     # leases
 
     def lease_taken(self, shard: str, *, before: str | None) -> None:
@@ -76,12 +80,6 @@ class StreamTelemetry:
 
     # the fate of records
 
-    def batch_retried(self, shard: str, *, first: str, records: int, attempt: int, pause: float) -> None:
-        self._log.info("batch_retried", shard=shard, first=first, records=records, attempt=attempt, pause=round(pause, 2))
-
-    def batch_bisected(self, shard: str, *, records: int) -> None:
-        self._log.info("batch_bisected", shard=shard, records=records)
-
     def window_ended(self, shard: str, *, early: bool) -> None:
         self._log.debug("window_ended", shard=shard, early=early)
 
@@ -98,12 +96,13 @@ class StreamTelemetry:
             "records_dropped", shard=shard, records=len(records), first=first, last=last, condition=condition, reason=reason
         )
 
-    def records_sent_away(self, shard: str, records: Sequence[Record], *, condition: str) -> None:
+    def records_sent_away(self, shard: str, records: Sequence[Record], *, condition: str, destination: str | None) -> None:
         """The destination has taken a failure record about them (MET-06)."""
         self.mapping.count("esm_on_failure_destination_delivered_events_total", len(records))
         self._refused = None
         first, last = records[0].id, records[-1].id
-        self._log.warning("records_sent_away", shard=shard, records=len(records), first=first, last=last, condition=condition)
+        where = {"shard": shard, "first": first, "last": last, "destination": destination}
+        self._log.warning("records_sent_away", records=len(records), condition=condition, **where)
 
     def destination_failed(self, shard: str, error: Exception, *, records: int) -> None:
         """MET-37; told once per change of what is wrong, counted each time."""

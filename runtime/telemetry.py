@@ -5,8 +5,9 @@ never per record. Payloads and credentials never reach a log line.
 """
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
+from types import MappingProxyType
 from typing import Any, Final
 
 import structlog
@@ -30,6 +31,8 @@ from runtime.core.mapping import MappingState
 
 _LABELS: Final = ("mapping", "source")
 _DURATIONS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
+_NOWHERE: Final[Mapping[str, str]] = MappingProxyType({})
+LEASE_CHANGES: Final = ("taken", "wanted", "handed_over", "released", "lost")
 _LONGEST_TEXT: Final = 1000
 """Characters of an error's text in the log: a handler may have put anything into it."""
 _WAITS: Final = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 2, 5, 10, 20, 60, 300)
@@ -83,6 +86,10 @@ class Telemetry:
 
     def config_warned(self, warning: str) -> None:
         self._log.warning("config_warned", warning=warning)
+
+    def state_opened(self, *, path: str, created: bool) -> None:
+        """`created`: there was nothing, so every mapping of a stream begins at its StartingPosition."""
+        self._log.info("state_created" if created else "state_opened", path=path)
 
     def drain_began(self, *, signal: str, grace: float) -> None:
         self._log.info("drain_began", signal=signal, grace=grace, hint="a second signal cuts it short")
@@ -212,21 +219,26 @@ class MappingTelemetry:
         elif failed:
             self._log.info("items_failed", request_id=request_id, records=records, failed=failed)
 
-    def function_failed(self, error: FunctionError, *, request_id: str, records: int) -> None:
+    def function_failed(
+        self, error: FunctionError, *, request_id: str, records: int, times: int = 1, where: Mapping[str, str] = _NOWHERE
+    ) -> None:
+        """`times`: how often in a row it failed in this way; told in full once, then when that has doubled."""
         self._invocations.inc()
         self._invoked.inc(records)
         self._errors.inc()
         self._failed.inc(records)
         if error.timed_out:
             self._timeouts.inc()
-        self._log.warning(
-            "function_failed",
-            request_id=request_id,
-            records=records,
-            error_type=error.error_type,
-            error=error.message[:_LONGEST_TEXT],
-            stack="".join(error.document.get("stackTrace", ())) or None,
-        )
+        if times & (times - 1) == 0:
+            self._log.warning(
+                "function_failed",
+                request_id=request_id,
+                records=records,
+                **where,
+                error_type=error.error_type,
+                error=error.message[:_LONGEST_TEXT],
+                stack="".join(error.document.get("stackTrace", ())) or None if times == 1 else None,
+            )
 
     def function_throttled(self, *, request_id: str, records: int, reason: str, first: bool) -> None:
         self._throttles.inc()
@@ -284,6 +296,8 @@ class MappingTelemetry:
         """Asked at each scrape."""
         self._telemetry.iterator_age.labels(*self._labels).set_function(iterator_age)
         self._telemetry.checkpoint_age.labels(*self._labels).set_function(checkpoint_age)
+        for change in LEASE_CHANGES:  # a counter that appears with its first change has no increase
+            self._telemetry.lease_changes.labels(*self._labels, change)
 
     def watch_shard_state(self, state: str, count: Callable[[], int]) -> None:
         self._telemetry.shards.labels(*self._labels, state).set_function(lambda: float(count()))

@@ -80,7 +80,7 @@ def to_destination_error(error: Exception, *, arn: str, operation: str, permissi
     if code in _REFUSED and arn.endswith(".fifo"):
         advice = NOT_FIFO
     message = f"on-failure destination {arn}: {operation}: {text}"
-    return DestinationError(f"{message}; {advice}" if advice else message, code=code, lasting=code in _LASTING)
+    return DestinationError(f"{message.rstrip('.')}; {advice}" if advice else message, code=code, lasting=code in _LASTING)
 
 
 def _understood(error: Exception) -> tuple[str, str]:

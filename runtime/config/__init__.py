@@ -54,6 +54,8 @@ class Config:
     mapping_lines: dict[str, int]
     """Name of a mapping -> where it stands."""
     worker: WorkerConfig
+    worker_line: int
+    """Where `worker` stands; 1 when it is not there."""
     warnings: tuple[Problem, ...]
     """What has no effect or will hurt, by line. The file is right all the same."""
 
@@ -96,6 +98,7 @@ def load_config(
         mappings=mappings.values,
         mapping_lines=mappings.lines,
         worker=worker,
+        worker_line=sections["worker"].line if "worker" in sections else 1,
         warnings=in_order(report.warnings),
     )
 

@@ -120,12 +120,12 @@ def check_partition(text: str, partition: str) -> None:
 def check_place(text: str, partition: str, region: str, account: str) -> None:
     """Region and account are such, and the region is of the partition. Raises `ArnError`."""
     if not re.fullmatch(_REGION, region):
-        raise ArnError(f"{text!r} has the region {region!r}: it must be one of AWS's, as in {EXAMPLE}")
+        raise ArnError(f"{text!r} has the region {region!r}: it must be one of AWS's, as in eu-west-1")
     home = next((name for name, prefix in _PARTITIONS.items() if region.startswith(prefix)), "aws")
     if home != partition:
         raise ArnError(f"{text!r} is in partition {partition}, but {region} belongs to {home}: write arn:{home}:")
     if not re.fullmatch("[0-9]{12}", account):
-        raise ArnError(f"{text!r} has the account {account!r}: it must be 12 digits, as in {EXAMPLE}")
+        raise ArnError(f"{text!r} has the account {account!r}: it must be 12 digits, as in 123456789012")
 
 
 def _queue_name(text: str, resource: str) -> str:

@@ -54,7 +54,8 @@ def plan_leases(
         return resuming and lease.owner == worker
 
     free = {lease.shard: lease for lease in workable if is_free(lease)}
-    loads = Counter(lease.owner for lease in workable if lease.owner and lease.shard not in free and lease.shard not in held)
+    busy = [lease for lease in workable if lease.shard not in free and lease.shard not in held]
+    loads = Counter(lease.owner for lease in busy if lease.owner)
     loads.pop(worker, None)  # rows of a process before us, which has not been silent for long enough
     asking = {lease.wanted_by for lease in workable if lease.wanted_by and quiet.get(lease.shard, 0.0) < failover}
     others = set(loads) | asking - {worker}  # who asks for a lease in silence is dead
@@ -63,14 +64,14 @@ def plan_leases(
     take = sorted(free.values(), key=lambda lease: (lease.wanted_by != worker, _place(worker, lease.shard)))
     take = take[: max(0, share - mine)]
     coming = sum(lease.wanted_by == worker and lease.shard not in free for lease in workable)
-    wants = () if len(take) < len(free) else _plan_wants(workable, loads, mine + len(take) + coming, worker)
+    wants = () if len(take) < len(free) else _plan_wants(busy, loads, mine + len(take) + coming, worker)
     return LeasePlan(take=tuple(take), want=wants)
 
 
-def _plan_wants(workable: Sequence[Lease], loads: Counter[str], mine: int, worker: str) -> tuple[Lease, ...]:
+def _plan_wants(busy: Sequence[Lease], loads: Counter[str], mine: int, worker: str) -> tuple[Lease, ...]:
     """From whoever has most, as long as that is at least two more than we would have then."""
     theirs: dict[str, list[Lease]] = {owner: [] for owner in loads}
-    for lease in sorted(workable, key=lambda lease: _place(worker, lease.shard)):
+    for lease in sorted(busy, key=lambda lease: _place(worker, lease.shard)):
         if lease.owner in theirs and not lease.wanted_by:
             theirs[lease.owner].append(lease)
     wants: list[Lease] = []

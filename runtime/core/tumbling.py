@@ -37,7 +37,7 @@ class OpenWindow:
         try:
             found = json.loads(text)
             return cls(start=int(found["start"]), end=int(found["end"]), state=dict(found["state"]))
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, OverflowError) as error:
             msg = f"no tumbling window: {text[:100]!r}"
             raise ValueError(msg) from error
 

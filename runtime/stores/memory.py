@@ -4,8 +4,9 @@ One store may be shared by any number of simulated workers. A call gives way onc
 it does in one step: calls interleave as they would over a network, and each is atomic.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import anyio
 import anyio.lowlevel
 from msgspec.structs import replace
 
@@ -18,11 +19,17 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str], Lease] = {}
+        self._written: dict[tuple[str, str], float] = {}
 
     async def load(self, scope: str) -> list[Lease]:
         """By shard."""
         await anyio.lowlevel.checkpoint()
         return [row for key, row in sorted(self._rows.items()) if key[0] == scope]
+
+    async def silence(self, scope: str) -> Mapping[str, float]:
+        await anyio.lowlevel.checkpoint()
+        now = anyio.current_time()
+        return {key[1]: now - written for key, written in self._written.items() if key[0] == scope}
 
     async def create(self, leases: Sequence[Lease]) -> None:
         await anyio.lowlevel.checkpoint()
@@ -61,7 +68,7 @@ class MemoryStore:
         row = self._rows.get(_key(lease))
         if row is None or row.owner != lease.owner or row.wanted_by is not None:
             return False
-        self._write(replace(row, wanted_by=worker))
+        self._rows[_key(row)] = replace(row, wanted_by=worker)  # no sign of life of its owner
         return True
 
     async def delete(self, leases: Sequence[Lease]) -> None:
@@ -70,6 +77,7 @@ class MemoryStore:
             row = self._rows.get(_key(lease))
             if row is not None and row.counter == lease.counter:
                 del self._rows[_key(lease)]
+                self._written.pop(_key(lease), None)
 
     def _held(self, lease: Lease) -> Lease | None:
         """The row as it is now, if owner and counter are as last seen."""
@@ -78,6 +86,7 @@ class MemoryStore:
 
     def _write(self, row: Lease) -> Lease:
         self._rows[_key(row)] = row
+        self._written[_key(row)] = anyio.current_time()
         return row
 
 

@@ -5,10 +5,12 @@ who dies on the way has written nothing.
 """
 
 import asyncio
+import math
 import queue
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -24,22 +26,25 @@ from runtime.stores.sqlite_file import Identity, identify, open_file, resolved, 
 
 T = TypeVar("T")
 
-_Row: TypeAlias = tuple[str, str, str, str, str | None, str | None, int, str | None]
-"""In the order of the columns."""
+_Row: TypeAlias = tuple[str, str, str, str, str | None, str | None, int, str | None, float]
+"""In the order of the columns; the last is when the owner last wrote the row, by the clock that all processes of a host share."""
 _LOAD: Final = "SELECT * FROM leases WHERE scope = ? ORDER BY shard"
-_CREATE: Final = "INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_SILENCE: Final = "SELECT shard, written FROM leases WHERE scope = ?"
+_CREATE: Final = "INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _TAKE: Final = """
-    UPDATE leases SET owner = ?, wanted_by = NULL, counter = counter + 1 WHERE scope = ? AND shard = ? AND counter = ? RETURNING *
+    UPDATE leases SET written = ?, owner = ?, wanted_by = NULL, counter = counter + 1
+    WHERE scope = ? AND shard = ? AND counter = ? RETURNING *
 """
 _RENEW: Final = """
-    UPDATE leases SET counter = counter + 1 WHERE scope = ? AND shard = ? AND owner IS ? AND counter = ? RETURNING *
+    UPDATE leases SET written = ?, counter = counter + 1 WHERE scope = ? AND shard = ? AND owner IS ? AND counter = ? RETURNING *
 """
 _CHECKPOINT: Final = """
-    UPDATE leases SET checkpoint = ?, "window" = ?, counter = counter + 1
+    UPDATE leases SET written = ?, checkpoint = ?, "window" = ?, counter = counter + 1
     WHERE scope = ? AND shard = ? AND owner IS ? AND counter = ? RETURNING *
 """
 _RELEASE: Final = """
-    UPDATE leases SET owner = NULL, counter = counter + 1 WHERE scope = ? AND shard = ? AND owner IS ? AND counter = ?
+    UPDATE leases SET written = ?, owner = NULL, counter = counter + 1
+    WHERE scope = ? AND shard = ? AND owner IS ? AND counter = ?
 """
 _WANT: Final = "UPDATE leases SET wanted_by = ? WHERE scope = ? AND shard = ? AND owner IS ? AND wanted_by IS NULL"
 _DELETE: Final = "DELETE FROM leases WHERE scope = ? AND shard = ? AND counter = ?"
@@ -86,12 +91,22 @@ class SqliteStore:
         rows = [_row(lease) for lease in leases]
         await self._write(lambda connection: connection.executemany(_CREATE, rows))
 
+    async def silence(self, scope: str) -> Mapping[str, float]:
+        """A row from before the host was started last, whose clock is ahead of ours, has been silent for ever."""
+
+        def read(connection: sqlite3.Connection) -> dict[str, float]:
+            now = time.monotonic()
+            rows = connection.execute(_SILENCE, (scope,)).fetchall()
+            return {shard: now - written if written <= now else math.inf for shard, written in rows}
+
+        return await self._thread.run(partial(self._checked, read))
+
     async def take(self, lease: Lease, owner: str) -> Lease | None:
-        return await self._write(partial(self._update, _TAKE, (owner, lease.scope, lease.shard, lease.counter)))
+        return await self._write(partial(self._update, _TAKE, (time.monotonic(), owner, lease.scope, lease.shard, lease.counter)))
 
     async def renew(self, leases: Sequence[Lease]) -> list[Lease | None]:
         def renew_each(connection: sqlite3.Connection) -> list[Lease | None]:
-            return [self._update(_RENEW, _seen(lease), connection) for lease in leases]
+            return [self._update(_RENEW, (time.monotonic(), *_seen(lease)), connection) for lease in leases]
 
         return await self._write(renew_each)
 
@@ -99,10 +114,11 @@ class SqliteStore:
         """Raises ValueError if the position lies before the lease's: a bug of the caller."""
         if position.order < lease.checkpoint.order:
             raise ValueError(f"the checkpoint of {lease.shard} would go back from {lease.checkpoint} to {position}")
-        return await self._write(partial(self._update, _CHECKPOINT, (str(position), window, *_seen(lease))))
+        return await self._write(partial(self._update, _CHECKPOINT, (time.monotonic(), str(position), window, *_seen(lease))))
 
     async def release(self, lease: Lease) -> bool:
-        return await self._write(lambda connection: connection.execute(_RELEASE, _seen(lease)).rowcount > 0)
+        values = (time.monotonic(), *_seen(lease))
+        return await self._write(lambda connection: connection.execute(_RELEASE, values).rowcount > 0)
 
     async def want(self, lease: Lease, worker: str) -> bool:
         values = (worker, lease.scope, lease.shard, lease.owner)
@@ -126,12 +142,14 @@ class SqliteStore:
                 self._connection.execute("PRAGMA shrink_memory")  # a page that was read damaged is read again the next time
                 raise
 
-    def _update(self, statement: str, values: tuple[str | int | None, ...], connection: sqlite3.Connection) -> Lease | None:
+    def _update(
+        self, statement: str, values: tuple[str | int | float | None, ...], connection: sqlite3.Connection
+    ) -> Lease | None:
         rows: list[_Row] = connection.execute(statement, values).fetchall()
         return self._lease(rows[0]) if rows else None
 
     def _lease(self, row: _Row) -> Lease:
-        scope, shard, parents, checkpoint, owner, wanted_by, counter, window = row
+        scope, shard, parents, checkpoint, owner, wanted_by, counter, window, _ = row
         try:
             return Lease(
                 scope=scope,
@@ -166,7 +184,8 @@ def _seen(lease: Lease) -> tuple[str, str, str | None, int]:
 def _row(lease: Lease) -> _Row:
     parents = msgspec.json.encode(lease.parents).decode()
     checkpoint = str(lease.checkpoint)
-    return lease.scope, lease.shard, parents, checkpoint, lease.owner, lease.wanted_by, lease.counter, lease.window
+    seen = (lease.owner, lease.wanted_by, lease.counter, lease.window)
+    return lease.scope, lease.shard, parents, checkpoint, *seen, time.monotonic()
 
 
 class _Call(Generic[T]):

@@ -36,6 +36,7 @@ _CREATE: Final = """
         wanted_by TEXT,
         counter INTEGER NOT NULL,
         "window" TEXT,
+        written REAL NOT NULL,
         PRIMARY KEY (scope, shard)
     ) STRICT
 """
@@ -76,6 +77,17 @@ def open_file(path: Path) -> tuple[sqlite3.Connection, Identity]:
         except BaseException:
             connection.close()
             raise
+
+
+def check_file(path: Path) -> None:
+    """Raises StateError if the file cannot be used, or could not be made; makes nothing."""
+    if path.exists():
+        connection, _ = open_file(path)
+        connection.close()
+        return
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise StateError(f"state file {path}: it cannot be made in {folder}: the worker's user needs to write there")
 
 
 @contextmanager
@@ -140,7 +152,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     if not _is_new(connection, path):
         ((finding,),) = connection.execute("PRAGMA quick_check(1)").fetchall()
         if finding != "ok":
-            raise StateError(f"state file {path}: {_WRONG[sqlite3.SQLITE_CORRUPT]} ({finding})")
+            raise StateError(f"state file {path}: {_WRONG[sqlite3.SQLITE_CORRUPT]} ({' '.join(finding.split())})")
         connection.execute("SELECT * FROM leases LIMIT 0")
     connection.execute("BEGIN IMMEDIATE")
     try:

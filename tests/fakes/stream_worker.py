@@ -9,12 +9,12 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
-from handlers.destinations import DestinationError, FailureRecord
+from handlers.destinations import DestinationError, FailureRecord, ProbeFinding
 from handlers.invoker import FunctionSpec, Outcome, Succeeded
 from pollers.record import TRIM_HORIZON
 from runtime.core.mapping import BatchLimits, EventSourceMapping, MappingState, RetryPolicy, StreamSettings
 from runtime.drain import Drain
-from runtime.leases import Lease, LeaseStore
+from runtime.leases import Lease, LeaseStore, StateError
 from runtime.shard_status import ShardStatus
 from runtime.status import MappingStatus
 from runtime.stores.memory import MemoryStore
@@ -70,6 +70,7 @@ class FakeFunction:
 class FakeDestination:
     refuse: Callable[[], DestinationError | None] = lambda: None
     taken: list[FailureRecord] = field(default_factory=list)
+    finding: ProbeFinding | None = None
 
     async def send(self, failure: FailureRecord) -> None:
         await anyio.lowlevel.checkpoint()
@@ -77,8 +78,9 @@ class FakeDestination:
             raise error
         self.taken.append(failure)
 
-    async def probe(self) -> None:
+    async def probe(self) -> ProbeFinding | None:
         await anyio.lowlevel.checkpoint()
+        return self.finding
 
 
 @dataclass
@@ -90,6 +92,7 @@ class FakeStreamWorker:
     telemetry: Telemetry
     scope: anyio.CancelScope
     ended: anyio.Event
+    wire: "Wire"
 
     def metric(self, name: str, **labels: str) -> float:
         return self.telemetry.registry.get_sample_value(name, {"mapping": "m", "source": "kinesis", **labels}) or 0.0
@@ -98,7 +101,22 @@ class FakeStreamWorker:
         return self.status.shards[shard]
 
     def kill(self) -> None:
+        """As `kill -9`: nothing it does reaches the store any more."""
+        self.wire.cut = True
         self.scope.cancel()
+
+
+class Wire:
+    """Between a worker and the store."""
+
+    def __init__(self, store: LeaseStore) -> None:
+        self._store = store
+        self.cut = False
+
+    def __getattr__(self, call: str) -> Any:
+        if self.cut:
+            raise StateError("the worker is dead")
+        return getattr(self._store, call)
 
 
 @dataclass
@@ -139,7 +157,7 @@ class World:
             report_item_failures=self.report,
             stream=self.settings,
         )
-        telemetry, drain = Telemetry(), Drain()
+        telemetry, drain, wire = Telemetry(), Drain(), Wire(self.store)
         status = MappingStatus(mapping=mapping, state=MappingState.CREATING)
         parts = StreamParts(
             mapping=mapping,
@@ -148,7 +166,7 @@ class World:
             source=self.stream,
             invoker=self.function,
             destination=self.destination,
-            store=self.store,
+            store=wire,
             worker=name,
             limiter=self.limiter,
             drain=drain,
@@ -159,7 +177,7 @@ class World:
             watchdog=self.watchdog,
             block_on_destination_failure=self.block,
         )
-        worker = FakeStreamWorker(drain, status, telemetry, anyio.CancelScope(), anyio.Event())
+        worker = FakeStreamWorker(drain, status, telemetry, anyio.CancelScope(), anyio.Event(), wire)
 
         async def run() -> None:
             with worker.scope:

@@ -376,7 +376,6 @@ async def test_what_is_no_answer_is_neither_an_empty_page_nor_the_end_of_the_sha
     [
         ("LimitExceededException", SourceUnavailable, "throttled"),
         ("InternalServerError", SourceUnavailable, "error"),
-        ("ResourceNotFoundException", SourceRejected, "error"),
     ],
 )
 @virtual_time

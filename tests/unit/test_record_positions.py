@@ -67,5 +67,8 @@ def test_starting_positions_are_no_progress_against_each_other() -> None:
 
 
 def test_positions_are_values() -> None:
-    assert len({Position.after("1"), Position.after("1"), Position.at(1.0), TRIM_HORIZON, Position(kind=PositionKind.TRIM_HORIZON)}) == 3
+    assert (
+        len({Position.after("1"), Position.after("1"), Position.at(1.0), TRIM_HORIZON, Position(kind=PositionKind.TRIM_HORIZON)})
+        == 3
+    )
     assert Position.after("1") != Position.at(1.0)

@@ -6,8 +6,9 @@ from typing import Any
 
 import anyio
 import pytest
+import structlog
 
-from handlers.destinations import DestinationError
+from handlers.destinations import DestinationError, ProbeFinding
 from handlers.invoker import FunctionError, NotInvoked, Outcome, Succeeded
 from pollers.record import LATEST, TRIM_HORIZON, Position
 from runtime.core.mapping import BatchLimits, RetryPolicy, StreamSettings
@@ -496,3 +497,64 @@ async def test_a_handler_past_its_time_limit_is_waited_for_before_the_batch_is_t
 async def fail(_: dict[str, object]) -> Outcome:
     await anyio.lowlevel.checkpoint()
     return error()
+
+
+@virtual_time
+async def test_a_worker_that_starts_again_and_again_still_gets_its_shards_after_the_failover_time() -> None:
+    """Silence counts from the dead owner's last sign of life, not from the start of whoever waits for it."""
+    world = World()
+    numbers = world.stream.put("a", 5)
+    async with anyio.create_task_group() as tasks:
+        first = world.start(tasks, "w1")
+        await wait(lambda: world.checkpoints().get(S0) == numbers[-1])
+        first.kill()
+        died = anyio.current_time()
+        later = world.stream.put("a", 5)
+        life = 1
+        while world.checkpoints()[S0] != later[-1]:
+            life += 1
+            worker = world.start(tasks, f"w{life}")
+            await anyio.sleep(4)
+            assert anyio.current_time() - died < 10 + 4 + 4
+            if life == 3:
+                assert "lease held by worker w1, silent for" in str(worker.status.why_not_moving)
+                assert not worker.status.ready
+            worker.kill()
+
+
+@virtual_time
+async def test_a_worker_with_the_id_of_the_one_before_goes_on_at_once() -> None:
+    world = World()
+    numbers = world.stream.put("a", 5)
+    async with anyio.create_task_group() as tasks:
+        first = world.start(tasks, "w1")
+        await wait(lambda: world.checkpoints().get(S0) == numbers[-1])
+        first.kill()
+        later = world.stream.put("a", 5)
+        second = world.start(tasks, "w1")
+        await wait(lambda: world.checkpoints()[S0] == later[-1], within=1.5)
+        second.drain.begin()
+
+
+@virtual_time
+async def test_a_failure_that_repeats_is_told_in_full_once_and_then_when_its_count_has_doubled() -> None:
+    world = World()
+    world.stream.put("a", 3)
+    world.function.handler = fail
+    with structlog.testing.capture_logs() as logs:
+        async with world.running() as worker:
+            await wait(lambda: len(world.function.invoked) == 8)
+            await anyio.sleep(1)
+            assert "retrying 3 records from 1 to 3, attempt 9 (Exception: no) since" in str(worker.status.why_not_moving)
+    told = [line for line in logs if line["event"] == "function_failed"]
+    assert len(told) == 4  # the 1st, 2nd, 4th and 8th
+    assert {(line["shard"], line["first"], line["last"]) for line in told} == {(S0, "1", "3")}
+
+
+@virtual_time
+async def test_a_destination_that_is_not_there_is_told_at_the_start() -> None:
+    world = World(destination=FakeDestination(finding=ProbeFinding(message="no such queue", unverified=False)))
+    with structlog.testing.capture_logs() as logs:
+        async with world.running():
+            await anyio.sleep(1)
+    assert [line["warning"] for line in logs if line["event"] == "destination_warned"] == ["no such queue"]

@@ -27,6 +27,9 @@ def events_service(buses: Buses) -> Service:
             raise Refused("ValidationException", "1 validation error detected: Value null at 'name' must not be null")
         return {"EventBusArn": buses.create(name, account=asked.caller.account, region=asked.caller.region)}
 
+    async def describe_event_bus(asked: Asked) -> Answer:
+        return _describe(buses, asked)
+
     async def put_events(asked: Asked) -> Answer:
         """One entry that fails does not stop the others."""
         entries = asked.body.get("Entries")
@@ -57,13 +60,22 @@ def events_service(buses: Buses) -> Service:
         name="events",
         target="AWSEvents",
         content=JSON_1_1,
-        operations={"CreateEventBus": create_event_bus, "PutEvents": put_events},
+        operations={"CreateEventBus": create_event_bus, "DescribeEventBus": describe_event_bus, "PutEvents": put_events},
         about=_about,
         fault=lambda kind, _asked: _FAULTS.get(kind),
         reset=buses.reset,
         inspect=inspect,
         controls={"received": received},
     )
+
+
+def _describe(buses: Buses, asked: Asked) -> Answer:
+    """By name or ARN; `default` is there for everybody."""
+    name = str(asked.body.get("Name") or "default").rpartition("/")[2]
+    arn = f"arn:aws:events:{asked.caller.region}:{asked.caller.account}:event-bus/{name}"
+    if name != "default" and arn not in buses.buses():
+        raise Refused("ResourceNotFoundException", f"Event bus {name} does not exist.")
+    return {"Arn": arn, "Name": name}
 
 
 def _about(body: Mapping[str, Any]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Lambda as a service of the server: `POST /2015-03-31/functions/{name}/invocations`, and nothing else."""
+"""Lambda as a service of the server: `POST /2015-03-31/functions/{name}/invocations`, and `GET .../configuration`."""
 
 import re
 from collections.abc import Mapping
@@ -15,7 +15,8 @@ from runtime.local.sinks.functions import Functions, parse_id
 from runtime.local.state import Caller
 
 _JSON: Final = "application/json"
-_PATH: Final = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
+_PATH: Final = re.compile(r"/2015-03-31/functions/([^/]+)/(invocations|configuration)")
+_BY_REQUEST: Final = {("POST", "invocations"): "Invoke", ("GET", "configuration"): "GetFunctionConfiguration"}
 _MOST_BYTES: Final = {"Event": 1024 * 1024, "RequestResponse": 6 * 1024 * 1024}
 """Of a payload, by invocation type."""
 _FAULTS: Final[dict[Kind, Refused]] = {
@@ -34,9 +35,14 @@ _FAULTS: Final[dict[Kind, Refused]] = {
 
 def lambda_service(functions: Functions) -> Service:
     async def act(asked: Asked) -> web.Response:
-        if asked.operation != "Invoke":
-            raise Refused("UnknownOperationException", "This endpoint knows no operation of Lambda but Invoke.", status=404)
-        return _invoke(functions, asked)
+        match asked.operation:
+            case "Invoke":
+                return _invoke(functions, asked)
+            case "GetFunctionConfiguration":
+                return _configuration(functions, asked)
+            case _:
+                known = "Invoke and GetFunctionConfiguration"
+                raise Refused("UnknownOperationException", f"This endpoint knows of Lambda's operations {known}.", status=404)
 
     def declare(given: Mapping[str, Any]) -> Answer:
         """`{"name": "f", "error": "it fails"}`; without an error it answers null."""
@@ -58,7 +64,7 @@ def lambda_service(functions: Functions) -> Service:
         name="lambda",
         route=ByScope(signed_for="lambda"),
         content=_JSON,
-        operations=frozenset({"Invoke"}),
+        operations=frozenset(_BY_REQUEST.values()),
         read=_read,
         act=act,
         refuse=_refuse,
@@ -76,7 +82,7 @@ def _read(request: web.Request, raw: bytes, caller: Caller, request_id: str) -> 
     path = _PATH.fullmatch(request.rel_url.raw_path)
     parsed = None if path is None else parse_id(unquote(path[1]))
     return Asked(
-        operation="Invoke" if path is not None and request.method == "POST" else f"{request.method} {request.path}",
+        operation=_BY_REQUEST.get((request.method, path[2] if path else ""), f"{request.method} {request.path}"),
         about={} if parsed is None else {"function": parsed[0]},
         caller=caller,
         request=request,
@@ -104,6 +110,14 @@ def _invoke(functions: Functions, asked: Asked) -> web.Response:
     arn = f"arn:aws:lambda:{asked.caller.region}:{asked.caller.account}:function:{name}" + (f":{qualifier}" if qualifier else "")
     functions.invoke(name, qualifier, kind=kind, payload=(asked.raw or b"{}").decode(), arn=arn)
     return _answered(functions.error_of(name), kind, qualifier, asked.request_id)
+
+
+def _configuration(functions: Functions, asked: Asked) -> web.Response:
+    name = asked.about.get("function", "")
+    arn = f"arn:aws:lambda:{asked.caller.region}:{asked.caller.account}:function:{name}"
+    if name not in functions.functions():
+        raise Refused("ResourceNotFoundException", f"Function not found: {arn}", status=404)
+    return answer_with(200, msgspec.json.encode({"FunctionName": name, "FunctionArn": arn}), _JSON, asked.request_id)
 
 
 def _answered(error: str | None, kind: str, qualifier: str | None, request_id: str) -> web.Response:

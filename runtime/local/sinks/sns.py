@@ -92,6 +92,14 @@ def _publish(topics: Topics, _caller: Caller, form: Form) -> Answer:
     return {"MessageId": published.id}
 
 
+def _get_topic_attributes(topics: Topics, caller: Caller, form: Form) -> Answer:
+    arn = form.get("TopicArn", "")
+    if arn not in topics.topics():
+        raise Refused("NotFound", "Topic does not exist", status=404)
+    attributes = {"TopicArn": arn, "Owner": caller.account}
+    return {"Attributes": {"entry": [{"key": key, "value": value} for key, value in attributes.items()]}}
+
+
 def _message_attributes(form: Form) -> dict[str, dict[str, str]]:
     found = {}
     for at in _entries(form, "MessageAttributes.entry", "Name"):
@@ -112,4 +120,8 @@ def _count(topics: Topics, arn: str) -> int:
     return sum(published.topic == arn for published in topics.received)
 
 
-_OPERATIONS: Final[dict[str, Callable[[Topics, Caller, Form], Answer]]] = {"CreateTopic": _create_topic, "Publish": _publish}
+_OPERATIONS: Final[dict[str, Callable[[Topics, Caller, Form], Answer]]] = {
+    "CreateTopic": _create_topic,
+    "GetTopicAttributes": _get_topic_attributes,
+    "Publish": _publish,
+}
