@@ -15,9 +15,12 @@ RUN groupadd --gid 10001 esm && useradd --uid 10001 --gid 10001 --create-home --
 # Mounted, so that the wheels take no room in the image.
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
     pip install --no-cache-dir --disable-pip-version-check --no-index --find-links /wheels esm-runtime
+# The positions of stream mappings: mount a volume here (deploy/README.md). `worker.state` is ./.esm/state.db unless told otherwise, which
+# leads here too. No VOLUME: it would make an anonymous one for each container, and the next one would begin anew without a word.
+RUN install --directory --owner=10001 --group=10001 --mode=0750 /var/lib/esm && mkdir /app && ln -s /var/lib/esm /app/.esm
 # What a handler prints is seen at once, and not lost with the process.
 ENV PYTHONUNBUFFERED=1
-# `esm run` reads esm.yaml here; the worker itself writes nothing.
+# `esm run` reads esm.yaml here; the worker itself writes nothing but the positions of streams.
 WORKDIR /app
 USER 10001:10001
 EXPOSE 9090

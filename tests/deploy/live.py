@@ -1,190 +1,78 @@
 """`python -m tests.deploy.live`: what `deploy/` ships, at work. `.ci/check-deploy` calls it where Prometheus is installed.
 
-`esm run` on `deploy/esm.yaml` against `esm endpoint`, traffic from `deploy/traffic.py`, and a real Prometheus that scrapes the
-worker every second. Then every query of the dashboard and of the alerts is put to that Prometheus, and must find something.
+Two `esm run` on `deploy/esm.yaml`, which share one state file, against `esm endpoint`, traffic from `deploy/traffic.py`, and a real
+Prometheus that scrapes both workers every second. Then every query of the dashboard and of the alerts is put to that Prometheus,
+and must find something.
 """
 
 import json
 import math
-import os
 import re
 import signal
-import socket
-import subprocess
 import sys
-import tempfile
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final, Self, TypeVar
+from typing import Final
 
 import yaml
 
-from tests.deploy.shipped import ALERTS, DEPLOY, ROOT, alert_queries, alerts, dashboard_queries, load_yaml
+from tests.deploy.programs import CheckError, Program, Prometheus, Stage, fetch, free_port, promtool, wait_for
+from tests.deploy.shipped import ALERTS, DEPLOY, alert_queries, alerts, dashboard_queries, load_yaml
 
-_ACCOUNT: Final = "000000000000"
 _ENOUGH: Final = 200
 """Records deleted before anything is judged: ten seconds of the traffic."""
+_SHARDS: Final = 4
+"""Of the traffic's stream."""
 _VARIABLES: Final = {"$mapping": ".*", "$__rate_interval": "30s"}
 _FAULTS: Final = (
     {"fault": "access_denied", "operation": "ReceiveMessage", "times": 1},
     {"fault": "throttle", "operation": "ReceiveMessage", "times": 1},
     {"fault": "error503", "operation": "DeleteMessageBatch", "times": 1},
+    {"fault": "throttle", "service": "kinesis", "operation": "GetRecords", "times": 1},
+    {"fault": "error500", "service": "kinesis", "operation": "GetRecords", "times": 1},
+    # All tries of one delivery, so that its records are dropped.
+    {"fault": "error503", "operation": "SendMessage", "times": 3},
 )
-"""So that the worker shows requests of every outcome."""
-
-
-_Found = TypeVar("_Found")
-
-
-class CheckError(Exception):
-    """What is wrong; the message is for the reader of the CI's log."""
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """A child process and what it has printed."""
-
-    name: str
-    process: subprocess.Popen[bytes]
-    output: Path
-
-    def printed(self, pattern: str) -> str:
-        """What the pattern's group matches, once it does; raises CheckError when the program ends first or says nothing."""
-
-        def look() -> str | None:
-            if self.process.poll() is not None:
-                raise CheckError(f"{self.name} ended with {self.process.returncode}:\n{self.output.read_text()}")
-            found = re.search(pattern, self.output.read_text())
-            return found[1] if found else None
-
-        return wait_for(f"{self.name} to print {pattern}", look, seconds=30)
-
-    def stop(self) -> int:
-        """SIGTERM, and SIGKILL if that does not end it within 40 seconds; the exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.wait(timeout=40)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return self.process.wait()
+"""So that the workers show requests of every outcome, and a destination that refuses."""
+_STREAM: Final = (
+    "sum(esm_on_failure_destination_delivered_events_total)",
+    "sum(esm_dropped_events_total)",
+    "sum(esm_destination_delivery_failures_total)",
+    'sum(esm_aws_requests_total{operation="GetRecords", outcome="throttled"})',
+    'sum(esm_aws_requests_total{operation="GetRecords", outcome="error"})',
+)
+"""What the traffic's poison and the faults bring about."""
+_HELD: Final = 'sum(esm_shards{state=~"reading|blocked", instance="%s"})'
+_LOST: Final = 'sum(esm_lease_changes_total{change="lost"})'
+_MOVING: Final = frozenset({"esm_aws_requests_total"})
+"""A shard without records is asked each second."""
 
 
 @dataclass(frozen=True, slots=True)
-class Prometheus:
-    """The HTTP API of a running server."""
+class Worker:
+    """One `esm run`, and the host and port of its pages."""
 
-    url: str
+    program: Program
+    target: str
 
-    def ask(self, path: str, **parameters: str) -> Any:
-        query = f"?{urllib.parse.urlencode(parameters)}" if parameters else ""
-        answer = json.loads(fetch(f"{self.url}/api/v1/{path}{query}"))
-        if answer["status"] != "success":
-            raise CheckError(f"{path} {parameters}: {answer}")
-        return answer["data"]
-
-    def values(self, expression: str) -> list[float]:
-        return [float(series["value"][1]) for series in self.ask("query", query=expression)["result"]]
-
-    def total(self, expression: str) -> float:
-        return sum(self.values(expression))
+    def held(self, prometheus: Prometheus) -> float:
+        return prometheus.total(_HELD % self.target)
 
 
-def wait_for(what: str, look: Callable[[], _Found | None], *, seconds: float) -> _Found:
-    """The first thing that `look` gives that is neither None nor False; raises CheckError when it gives none in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = look()
-        if found is not None and found is not False:
-            return found
-        time.sleep(0.2)
-    raise CheckError(f"waited {seconds:.0f} s in vain for {what}")
-
-
-def fetch(url: str, body: Any = None) -> str:
-    """The page; with a body, a POST of it as JSON. An error answer of Prometheus tells what is wrong with a query: it is read."""
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})  # noqa: S310  # loopback
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(request, timeout=10) as answer:
-            text: str = answer.read().decode()
-    except urllib.error.HTTPError as error:
-        text = error.read().decode()
-    return text
-
-
-class Stage:
-    """Where the programs run; leaving the block stops them, last first."""
-
-    def __init__(self) -> None:
-        self._stack = ExitStack()
-        self.folder = Path()
-
-    def __enter__(self) -> Self:
-        self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="esm-check-deploy-")))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def start(self, name: str, *command: str | Path, **environ: str) -> Program:
-        return self._stack.enter_context(self._running(name, command, environment(**environ)))
-
-    @contextmanager
-    def _running(self, name: str, command: Sequence[str | Path], environ: Mapping[str, str]) -> Iterator[Program]:
-        output = self.folder / f"{name}.log"
-        with output.open("wb") as file:
-            process = subprocess.Popen(command, cwd=self.folder, env=environ, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
-        program = Program(name, process, output)
-        try:
-            yield program
-        finally:
-            if process.poll() is None:
-                program.stop()
-
-
-def promtool(*arguments: str | Path, given: str | None = None) -> None:
-    """Raises CheckError with what promtool says, if it says anything against it."""
-    done = subprocess.run(["promtool", *arguments], input=given, capture_output=True, text=True, check=False, timeout=60)
-    said = (done.stdout + done.stderr).strip()
-    if done.returncode != 0 or (given is not None and said):
-        raise CheckError(f"promtool {' '.join(map(str, arguments[:2]))}: {said}")
-
-
-def environment(**more: str) -> dict[str, str]:
-    """Nothing of the machine's own AWS settings."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    aws = {"AWS_ACCESS_KEY_ID": _ACCOUNT, "AWS_SECRET_ACCESS_KEY": "local", "AWS_EC2_METADATA_DISABLED": "true"}
-    files = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
-    # One attempt, so that the faults reach the worker and are not repeated away by the SDK.
-    return kept | aws | files | {"AWS_MAX_ATTEMPTS": "1", "PYTHONPATH": str(ROOT)} | more
-
-
-def prometheus_config(folder: Path, target: str) -> Path:
-    """The shipped file, but with one fixed target, and faster."""
+def prometheus_config(folder: Path, targets: Sequence[str]) -> Path:
+    """The shipped file, but with fixed targets, and faster."""
     config = load_yaml(DEPLOY / "prometheus" / "prometheus.yml")
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config["rule_files"] = [str(ALERTS)]
     (job,) = config["scrape_configs"]
     del job["dns_sd_configs"]
-    job["static_configs"] = [{"targets": [target]}]
+    job["static_configs"] = [{"targets": list(targets)}]
     path = folder / "prometheus.yml"
     path.write_text(yaml.safe_dump(config))
     return path
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def say(text: str) -> None:
@@ -198,6 +86,45 @@ def check_files() -> None:
     promtool("check", "rules", ALERTS)
     promtool("test", "rules", folder / "alerts.test.yml")
     say(f"promtool: configuration, {len(alerts())} alerts and their unit tests are right")
+
+
+def check_streams(prometheus: Prometheus) -> None:
+    """Poison clicks reach the destination, or are dropped when it refuses; the shards move on."""
+
+    def still() -> list[str]:
+        return [expression for expression in _STREAM if not prometheus.total(expression)]
+
+    wait_for(f"all of {_STREAM} to move", lambda: not still(), seconds=90)
+    told, dropped = (prometheus.total(expression) for expression in _STREAM[:2])
+    say(f"streams: {told:.0f} records went to the destination, {dropped:.0f} were dropped when it refused")
+
+
+def check_sharing(prometheus: Prometheus, first: Worker, second: Worker) -> None:
+    """The workers share the shards; one that is silent loses its own to the other, notices it, and gets a share again."""
+
+    def shared() -> bool:
+        held = [worker.held(prometheus) for worker in (first, second)]
+        return sum(held) == _SHARDS and min(held) > 0
+
+    def noticed() -> bool:
+        with paused(second.program):
+            wait_for("the other worker to take the shards", lambda: first.held(prometheus) == _SHARDS, seconds=30)
+        wait_for("the shards to be shared again", shared, seconds=30)
+        return prometheus.total(_LOST) > 0
+
+    wait_for("both workers to hold shards", shared, seconds=30)
+    wait_for("a worker to lose its leases", noticed, seconds=60)
+    say(f"sharing: {_SHARDS} shards on two workers; one was silent and lost {prometheus.total(_LOST):.0f} leases to the other")
+
+
+@contextmanager
+def paused(program: Program) -> Iterator[None]:
+    """It does nothing at all until the block ends."""
+    program.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        program.process.send_signal(signal.SIGCONT)
 
 
 def check_dashboard(prometheus: Prometheus) -> None:
@@ -226,55 +153,69 @@ def check_alerts(prometheus: Prometheus) -> None:
         for name, matchers in query.selectors():
             if not prometheus.values(f"{name}{{{matchers}}}"):
                 wrong.append(f"{query.where}: nothing matches {name}{{{matchers}}}")
+    pending = {alert["labels"]["alertname"] for alert in prometheus.ask("alerts")["alerts"]}
+    if missing := {"EsmRecordsDropped", "EsmDestinationFailing"} - pending:
+        wrong.append(f"records were dropped, but there is no {' and no '.join(sorted(missing))}")
     if wrong:
         raise CheckError("\n".join(wrong))
-    say(f"alerts: all {len(rules)} are evaluated, and every series that they ask for exists")
+    say(f"alerts: all {len(rules)} are evaluated, every series that they ask for exists, and what was dropped is told")
 
 
-def check_figures(prometheus: Prometheus, worker_url: str) -> None:
-    """With no more traffic, Prometheus and the worker's own page come to the same totals."""
+def check_figures(prometheus: Prometheus, workers: Sequence[Worker]) -> None:
+    """With no more traffic, Prometheus and the workers' own pages come to the same totals."""
 
     def same() -> bool:
-        page = totals(fetch(f"{worker_url}/metrics"))
+        page = totals("".join(fetch(f"http://{worker.target}/metrics") for worker in workers))
         return page == {name: prometheus.total(name) for name in page}
 
-    wait_for("Prometheus to have the worker's own figures", same, seconds=60)
+    wait_for("Prometheus to have the workers' own figures", same, seconds=60)
     polled, deleted = (prometheus.total(f"esm_{what}_events_total") for what in ("polled", "deleted"))
-    say(f"figures: Prometheus has the worker's own; {polled:.0f} records polled, {deleted:.0f} deleted")
+    say(f"figures: Prometheus has the workers' own; {polled:.0f} records polled, {deleted:.0f} deleted")
 
 
 def totals(page: str) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, value in re.findall(r"^(esm_\w+_total)\{.*\} (\S+)$", page, re.MULTILINE):
-        found[name] = found.get(name, 0.0) + float(value)
+        if name not in _MOVING:
+            found[name] = found.get(name, 0.0) + float(value)
     return found
 
 
-def check_stop(prometheus: Prometheus, worker: Program) -> None:
-    if (code := worker.stop()) != 0:
-        raise CheckError(f"the worker ended with {code} after SIGTERM:\n{worker.output.read_text()}")
+def check_stop(prometheus: Prometheus, last: Worker, other: Worker) -> None:
+    """What a worker hands over when it stops is taken at once, long before the failover time."""
+    stop(other)
+    wait_for("the last worker to hold all shards", lambda: last.held(prometheus) == _SHARDS, seconds=8)
+    stop(last)
 
     def pending() -> bool:
-        return any(alert["labels"]["alertname"] == "EsmWorkerDown" for alert in prometheus.ask("alerts")["alerts"])
+        told = [alert["labels"] for alert in prometheus.ask("alerts")["alerts"]]
+        down = {labels["instance"] for labels in told if labels["alertname"] == "EsmWorkerDown"}
+        return down == {last.target, other.target}
 
     wait_for("EsmWorkerDown to be pending", pending, seconds=20)
-    say("stop: the worker drained and ended with 0, and EsmWorkerDown is pending")
+    say("stop: the workers drained and ended with 0, the last one took all shards, and EsmWorkerDown is pending")
 
 
-def start_worker(stage: Stage, endpoint_url: str) -> tuple[Program, str]:
-    """The worker on the shipped configuration, and the host and port of its pages."""
+def stop(worker: Worker) -> None:
+    if (code := worker.program.stop()) != 0:
+        raise CheckError(f"{worker.program.name} ended with {code} after SIGTERM:\n{worker.program.output.read_text()}")
+
+
+def start_worker(stage: Stage, name: str, endpoint_url: str) -> Worker:
+    """On the shipped configuration, with the state in the stage's folder."""
     command = (sys.executable, "-m", "runtime", "run", "-c", DEPLOY / "esm.yaml")
-    worker = stage.start("worker", *command, AWS_ENDPOINT_URL=endpoint_url, ESM_HTTP="127.0.0.1:0")
-    port = worker.printed(r'"http": (\d+)')
-    return worker, f"127.0.0.1:{port}"
+    state = f"sqlite://{stage.folder / 'state.db'}"
+    program = stage.start(name, *command, AWS_ENDPOINT_URL=endpoint_url, ESM_HTTP="127.0.0.1:0", ESM_STATE=state)
+    port = program.printed(r'"http": (\d+)')
+    return Worker(program, f"127.0.0.1:{port}")
 
 
-def start_prometheus(stage: Stage, target: str) -> Prometheus:
+def start_prometheus(stage: Stage, targets: Sequence[str]) -> Prometheus:
     port = free_port()
     server = stage.start(
         "prometheus",
         "prometheus",
-        f"--config.file={prometheus_config(stage.folder, target)}",
+        f"--config.file={prometheus_config(stage.folder, targets)}",
         f"--storage.tsdb.path={stage.folder / 'tsdb'}",
         f"--web.listen-address=127.0.0.1:{port}",
     )
@@ -287,20 +228,24 @@ def check_live(stage: Stage) -> None:
     url = endpoint.printed(r"AWS_ENDPOINT_URL=(\S+)")
     traffic = stage.start("traffic", sys.executable, DEPLOY / "traffic.py", AWS_ENDPOINT_URL=url)
     traffic.printed(r"sending to (\S+)")
-    worker, target = start_worker(stage, url)
-    prometheus = start_prometheus(stage, target)
-    for fault in _FAULTS:
-        fetch(f"{url}/_local/faults", fault)
+    first, second = (start_worker(stage, name, url) for name in ("worker-1", "worker-2"))
+    prometheus = start_prometheus(stage, [first.target, second.target])
+    wait_for("both workers to be scraped", lambda: prometheus.total("up") >= 2, seconds=30)
+    for fault in _FAULTS:  # not before: Prometheus sees only what changes from then on
+        if "error" in (answer := json.loads(fetch(f"{url}/_local/faults", fault))):
+            raise CheckError(f"{fault}: {answer}")
     deleted = "sum(esm_deleted_events_total)"
     wait_for(f"{_ENOUGH} deleted records", lambda: prometheus.total(deleted) >= _ENOUGH, seconds=90)
-    say(f"a real Prometheus scrapes a real worker: {prometheus.total(deleted):.0f} records deleted")
-    promtool("check", "metrics", given=fetch(f"http://{target}/metrics"))
+    say(f"a real Prometheus scrapes two real workers: {prometheus.total(deleted):.0f} records deleted")
+    check_streams(prometheus)
+    check_sharing(prometheus, first, second)
+    promtool("check", "metrics", given=fetch(f"http://{first.target}/metrics"))
     say("promtool: the worker's page is right")
     check_dashboard(prometheus)
     check_alerts(prometheus)
     traffic.stop()
-    check_figures(prometheus, f"http://{target}")
-    check_stop(prometheus, worker)
+    check_figures(prometheus, (first, second))
+    check_stop(prometheus, first, second)
 
 
 def end_on_signal(number: int, _frame: FrameType | None) -> None:

@@ -54,7 +54,7 @@ def dashboard() -> dict[str, Any]:
 def dashboard_queries() -> Iterator[Query]:
     """The queries of all panels, as they are written: with Grafana's variables."""
     for panel in dashboard()["panels"]:
-        for target in panel["targets"]:
+        for target in panel.get("targets", ()):  # a row has none
             yield Query(where=f"panel {panel['title']} {target['refId']}", expression=target["expr"])
 
 
@@ -74,6 +74,9 @@ def known_metrics() -> dict[str, frozenset[str]]:
     mapping.request_made("ReceiveMessage", "ok")
     mapping.state_changed(MappingState.ENABLED)
     mapping.watch_ready(lambda: True)
+    mapping.watch_shards(iterator_age=float, checkpoint_age=float)
+    mapping.watch_shard_state("reading", int)
+    mapping.lease_changed("taken")
     known = dict(_OTHERS)
     for metric in telemetry.registry.collect():
         for sample in metric.samples:

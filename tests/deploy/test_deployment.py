@@ -1,5 +1,6 @@
 """The image, the compose file, the example configuration and the IAM policies fit each other and the program."""
 
+import base64
 import importlib.util
 import json
 import re
@@ -12,13 +13,20 @@ import pytest
 
 from runtime.cli import _parser
 from runtime.config import Config, load_config
+from runtime.config.schema import Worker
+from runtime.config.worker import SqliteState
+from runtime.core.mapping import EventSourceMapping
 from tests.deploy.shipped import DEPLOY, ROOT, load_yaml
 
-POLICIES = sorted((DEPLOY / "iam").glob("*.json"))
+STATE_FOLDER = "/var/lib/esm"
 
 
 def example(environ: dict[str, str] | None = None) -> Config:
     return load_config(DEPLOY / "esm.yaml", environ or {}, new_id=lambda: "w")
+
+
+def mappings() -> dict[str, EventSourceMapping]:
+    return {mapping.name: mapping for mapping in example().mappings}
 
 
 def services() -> dict[str, Any]:
@@ -75,6 +83,18 @@ def test_the_build_gets_every_package_that_the_wheel_is_made_of_and_nothing_else
     assert set(" ".join(copied).split()) == allowed
 
 
+def test_the_image_has_a_folder_for_the_state_that_the_worker_owns_and_the_default_path_leads_to() -> None:
+    """Where no folder is mounted over it, `/app/.esm` is a link to it; a volume made there takes its owner."""
+    (user,) = instructions("USER")
+    owner, _, group = user.partition(":")
+    (made,) = [run for run in instructions("RUN") if STATE_FOLDER in run]
+    assert f"install --directory --owner={owner} --group={group} --mode=0750 {STATE_FOLDER}" in made
+    (workdir,) = instructions("WORKDIR")
+    default = Worker().state.removeprefix("sqlite:///./")
+    assert f"ln -s {STATE_FOLDER} {workdir}/{Path(default).parent}" in made
+    assert instructions("VOLUME") == []  # an anonymous volume would be a silent fresh start with each new container
+
+
 # the example configuration and compose
 
 
@@ -83,6 +103,18 @@ def test_the_example_is_right_and_can_be_reached_from_outside_its_container() ->
     assert config.warnings == ()
     assert config.worker.http_host == "0.0.0.0"  # noqa: S104  # in a container of its own
     assert example({"ESM_HTTP": "127.0.0.1:0"}).worker.http_host == "127.0.0.1"
+
+
+def test_the_example_keeps_its_state_on_a_volume_that_all_replicas_of_the_worker_share() -> None:
+    """Each has its own id, as none is set: two with one id would take each other's leases for their own."""
+    state = example().worker.state
+    assert isinstance(state, SqliteState)
+    assert str(state.path.parent) == STATE_FOLDER
+    assert example().worker.id == "w"  # what `new_id` gives
+    (volume,) = [each for each in services()["worker"]["volumes"] if each.endswith(f":{STATE_FOLDER}")]
+    assert volume.partition(":")[0] in load_yaml(DEPLOY / "compose.yaml")["volumes"]
+    elsewhere = example({"ESM_STATE": "sqlite:///elsewhere/state.db"}).worker.state
+    assert elsewhere == SqliteState(path=Path("/elsewhere/state.db"))
 
 
 def test_compose_gives_the_worker_more_time_than_its_grace_period() -> None:
@@ -104,8 +136,11 @@ def test_compose_publishes_ports_on_loopback_alone() -> None:
 
 
 def test_compose_mounts_what_is_there_and_starts_after_what_is_there() -> None:
+    named = load_yaml(DEPLOY / "compose.yaml")["volumes"]
     for name, service in services().items():
         for volume in service.get("volumes", ()):
+            if volume.partition(":")[0] in named:
+                continue
             assert (DEPLOY / volume.partition(":")[0]).exists(), f"{name}: {volume}"
             assert volume.endswith(":ro"), f"{name}: {volume}"
         for needed, how in service.get("depends_on", {}).items():
@@ -120,11 +155,26 @@ def test_compose_keeps_the_worker_without_privileges_and_a_writable_disk() -> No
         assert (service["image"], service["read_only"], service["cap_drop"]) == ("esm-runtime", True, ["ALL"]), name
 
 
-def test_the_traffic_goes_to_the_queue_that_the_example_polls() -> None:
+def test_the_traffic_goes_to_the_queue_and_the_stream_that_the_example_polls() -> None:
     traffic = module(DEPLOY / "traffic.py")
-    (mapping,) = example().mappings
     account = load_yaml(DEPLOY / "compose.yaml")["x-aws"]["AWS_ACCESS_KEY_ID"]
-    assert mapping.source_arn == f"arn:aws:sqs:{traffic.REGION}:{account}:{traffic.QUEUE}"
+    assert mappings()["orders"].source_arn == f"arn:aws:sqs:{traffic.REGION}:{account}:{traffic.QUEUE}"
+    assert mappings()["clicks"].source_arn == f"arn:aws:kinesis:{traffic.REGION}:{account}:stream/{traffic.STREAM}"
+    stream = mappings()["clicks"].stream
+    assert stream
+    assert stream.destination == f"arn:aws:sqs:{traffic.REGION}:{account}:{traffic.STREAM}-failed"
+
+
+def test_the_example_handler_of_the_stream_fails_on_the_poison_of_the_traffic_and_its_mapping_gets_past_it() -> None:
+    handler, traffic = module(DEPLOY / "clicks.py"), module(DEPLOY / "traffic.py")
+    data = [base64.b64encode(traffic.click(number)["Data"]).decode() for number in (2, 3, traffic.POISON_CLICK_EVERY + 1)]
+    records = [{"kinesis": {"data": each}} for each in data]
+    assert handler.handler({"Records": records[:2]}, None) is None
+    with pytest.raises(ValueError, match="click 601 is poison"):
+        handler.handler({"Records": records}, None)
+    stream = mappings()["clicks"].stream
+    assert stream
+    assert (stream.retry.attempts, stream.retry.bisect) == (1, True)
 
 
 def test_the_example_handler_reports_the_poison_of_the_traffic_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,29 +182,3 @@ def test_the_example_handler_reports_the_poison_of_the_traffic_and_nothing_else(
     monkeypatch.setattr(handler, "WORK_SECONDS", 0)
     records = [{"messageId": str(number), "body": traffic.order(number)} for number in (49, 50, 51)]
     assert handler.handler({"Records": records}, None) == {"batchItemFailures": [{"itemIdentifier": "50"}]}
-
-
-# IAM
-
-NEEDED = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"}
-
-
-@pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.stem)
-def test_a_policy_allows_what_the_poller_asks_for_on_one_queue_and_nothing_else(path: Path) -> None:
-    """SQS-11, and ChangeMessageVisibility: this worker keeps records hidden and gives them back."""
-    statements = json.loads(path.read_text())["Statement"]
-    assert [statement["Effect"] for statement in statements] == ["Allow"] * len(statements)
-    assert set(statements[0]["Action"]) == NEEDED
-    assert [statement["Action"] for statement in statements[1:]] in ([], ["kms:Decrypt"])
-    for statement in statements:
-        assert isinstance(statement["Resource"], str)
-        assert "*" not in statement["Resource"] + "".join(statement["Action"])
-        assert "?" not in statement["Resource"]
-
-
-def test_there_is_a_policy_for_a_plain_and_one_for_an_encrypted_queue() -> None:
-    assert [path.name for path in POLICIES] == ["encrypted-queue-policy.json", "queue-policy.json"]
-    plain, encrypted = (json.loads((DEPLOY / "iam" / name).read_text()) for name in ("queue-policy.json", POLICIES[0].name))
-    assert encrypted["Statement"][0] == plain["Statement"][0]
-    condition = encrypted["Statement"][1]["Condition"]["StringEquals"]
-    assert condition == {"kms:ViaService": "sqs.eu-west-1.amazonaws.com"}

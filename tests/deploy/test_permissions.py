@@ -1,0 +1,93 @@
+"""The IAM policies allow what the program asks AWS for, read from its own source, on one resource, and nothing else."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.deploy.shipped import DEPLOY, ROOT
+
+IAM: Final = DEPLOY / "iam"
+POLICIES: Final = sorted(IAM.glob("*.json"))
+READERS: Final = {
+    "queue-policy": ("sqs", "sqs.py"),
+    "encrypted-queue-policy": ("sqs", "sqs.py"),
+    "kinesis-policy": ("kinesis", "kinesis.py"),
+    "encrypted-kinesis-policy": ("kinesis", "kinesis.py"),
+    "dynamodb-stream-policy": ("dynamodb", "dynamodb_streams.py"),
+}
+"""Policy -> prefix of its actions, and the module that makes the requests."""
+DESTINATIONS: Final = {
+    "destination-sqs-policy": ["sqs:SendMessage", "sqs:GetQueueAttributes"],
+    "destination-sns-policy": ["sns:Publish", "sns:GetTopicAttributes"],
+    "destination-s3-policy": ["s3:PutObject", "s3:ListBucket"],
+    "destination-lambda-policy": ["lambda:InvokeFunction", "lambda:GetFunctionConfiguration"],
+    "destination-eventbridge-policy": ["events:PutEvents", "events:DescribeEventBus"],
+}
+"""Policy -> what sends, and what `esm check --online` asks."""
+
+
+def statements(name: str) -> list[dict[str, Any]]:
+    loaded: list[dict[str, Any]] = json.loads((IAM / f"{name}.json").read_text())["Statement"]
+    return loaded
+
+
+def requests_of(module: str) -> set[str]:
+    """The operations that a poller calls on its client; IAM has one action for a request and its batch."""
+    called = re.findall(r"\bclient\.([a-z_]+)\(", (ROOT / "pollers" / module).read_text())
+    return {"".join(word.title() for word in name.split("_")).removesuffix("Batch") for name in called}
+
+
+def test_every_policy_is_known_here() -> None:
+    assert {path.stem for path in POLICIES} == {*READERS, *DESTINATIONS}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_readers_policy_allows_what_its_poller_asks_for_and_nothing_else(name: str) -> None:
+    """SQS-11 with ChangeMessageVisibility; KIN-09 and DDB-04 without what only Lambda's console and fan-out need."""
+    prefix, module = READERS[name]
+    assert set(statements(name)[0]["Action"]) == {f"{prefix}:{operation}" for operation in requests_of(module)}
+    assert [statement["Action"] for statement in statements(name)[1:]] == ["kms:Decrypt"] * name.startswith("encrypted-")
+
+
+@pytest.mark.parametrize("name", DESTINATIONS)
+def test_a_destinations_policy_allows_one_action_to_send_and_one_to_check(name: str) -> None:
+    """DST-05, and as much for the destinations beyond Lambda's."""
+    assert [statement["Action"] for statement in statements(name)] == DESTINATIONS[name]
+    assert [statement["Sid"] for statement in statements(name)] == ["SendFailures", "CheckOnline"]
+
+
+def test_the_destinations_policies_are_what_the_program_itself_says_it_needs() -> None:
+    """What an error of a destination names as missing is what the policy has."""
+    source = (ROOT / "handlers" / "destinations" / "aws.py").read_text()
+    assert set(re.findall(r'permission="([^"]+)"', source)) == {each for both in DESTINATIONS.values() for each in both}
+
+
+@pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.stem)
+def test_a_policy_is_about_one_resource(path: Path) -> None:
+    """The one wildcard is for the objects of one mapping in a bucket."""
+    for statement in statements(path.stem):
+        assert statement["Effect"] == "Allow"
+        assert isinstance(statement["Resource"], str)
+        resource = statement["Resource"].removesuffix("/aws/lambda/clicks/*")
+        assert not set("*?") & set(resource + "".join(statement["Action"]))
+        assert (resource != statement["Resource"]) == (statement["Action"] == "s3:PutObject")
+
+
+@pytest.mark.parametrize(("name", "service"), [("queue", "sqs"), ("kinesis", "kinesis")])
+def test_the_policy_of_an_encrypted_source_adds_its_key_through_its_service_alone(name: str, service: str) -> None:
+    plain, encrypted = statements(f"{name}-policy"), statements(f"encrypted-{name}-policy")
+    assert encrypted[:1] == plain
+    assert encrypted[1]["Condition"] == {"StringEquals": {"kms:ViaService": f"{service}.eu-west-1.amazonaws.com"}}
+
+
+@pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.stem)
+def test_the_readme_explains_every_policy_and_action(path: Path) -> None:
+    readme = (DEPLOY / "README.md").read_text()
+    assert f"iam/{path.name}" in readme
+    for statement in statements(path.stem):
+        actions = statement["Action"]
+        for action in [actions] if isinstance(actions, str) else actions:
+            assert f"`{action}`" in readme, action
