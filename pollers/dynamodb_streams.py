@@ -15,7 +15,7 @@ from pollers.aws.arn import Arn
 from pollers.aws.clients import AwsClients, Observe
 from pollers.errors import SourceError
 from pollers.record import TRIM_HORIZON, Position, PositionKind, Record, RecordId, Shard
-from pollers.shard_reading import IteratorPage, IteratorReader, foreign_position, json_size, open_reader
+from pollers.shard_reading import IteratorPage, IteratorReader, foreign_position, json_size, open_reader, sequence_of
 from pollers.source import StreamFacts, StreamSpec
 
 if TYPE_CHECKING:
@@ -143,9 +143,9 @@ class DynamodbStream:
     def _record(self, sent: dict[str, Any]) -> Record:
         """Keys in Lambda's order (DDB-20, DDB-21), the creation time in whole seconds."""
         change = sent["dynamodb"]
-        sequence, created = change["SequenceNumber"], float(int(change["ApproximateCreationDateTime"]))
+        sequence, created = sequence_of(change["SequenceNumber"]), float(int(change["ApproximateCreationDateTime"]))
         shown: dict[str, Any] = {"ApproximateCreationDateTime": created}
-        shown.update((image, change[image]) for image in _IMAGES if image in change)
+        shown.update((image, change[image]) for image in _IMAGES if change.get(image) is not None)
         shown["SequenceNumber"] = sequence
         shown["SizeBytes"] = change["SizeBytes"]
         shown["StreamViewType"] = change["StreamViewType"]

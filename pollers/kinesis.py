@@ -15,7 +15,7 @@ from pollers.aws.arn import Arn
 from pollers.aws.clients import AwsClients, Observe
 from pollers.errors import PositionTrimmed, SourceError
 from pollers.record import Position, PositionKind, Record, RecordId, Shard
-from pollers.shard_reading import IteratorPage, IteratorReader, foreign_position, json_size, open_reader
+from pollers.shard_reading import IteratorPage, IteratorReader, foreign_position, json_size, open_reader, sequence_of
 from pollers.source import StreamFacts, StreamSpec
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class KinesisStream:
 
     def _record(self, shard: str, sent: dict[str, Any]) -> Record:
         """Keys in Lambda's order (KIN-20); `data` is the base64 text as it came, and EncryptionType is left out (KIN-21)."""
-        sequence, key = sent["SequenceNumber"], sent["PartitionKey"]
+        sequence, key = sequence_of(sent["SequenceNumber"]), sent["PartitionKey"]
         arrived = round(float(sent["ApproximateArrivalTimestamp"]), 3)
         event = {
             "kinesis": {

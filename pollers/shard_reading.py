@@ -109,6 +109,14 @@ def foreign_position(error: SourceError, *, stream: str) -> SourceRejected:
     )
 
 
+def sequence_of(text: str) -> str:
+    """A sequence number as it was sent; ValueError if it is none: it is compared as a number (KIN-22)."""
+    if not text.isdecimal():
+        msg = f"{text!r} is no sequence number"
+        raise ValueError(msg)
+    return text
+
+
 def json_size(value: Any) -> int:
     """Bytes as compact JSON."""
     try:

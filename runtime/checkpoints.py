@@ -11,12 +11,14 @@ from runtime.core.progress import ShardProgress
 from runtime.core.tumbling import OpenWindow
 from runtime.lease_keeper import HeldLease
 from runtime.leases import StateError
-from runtime.shard_status import ShardStatus
+from runtime.shard_status import Block, ShardStatus
 from runtime.stream_parts import StreamParts
 from runtime.stream_telemetry import StreamTelemetry
 
 _FAILURE_BASE: Final = 0.2
 _FAILURE_CAP: Final = 5.0
+_STATE: Final = -1
+"""What stands in the way of the whole shard, and of no lane."""
 
 
 class Checkpoints:
@@ -24,7 +26,7 @@ class Checkpoints:
 
     def __init__(self, parts: StreamParts, held: HeldLease, *, status: ShardStatus, telemetry: StreamTelemetry) -> None:
         self.progress = ShardProgress()
-        self.window = self._restore(held, telemetry) if parts.settings.tumbling_window else None
+        self.window = self._restore(held, telemetry, length=parts.settings.tumbling_window)
         self._parts = parts
         self._held = held
         self._status = status
@@ -58,7 +60,8 @@ class Checkpoints:
                 moved = await self._held.checkpoint(due)
             except StateError as error:
                 failures += 1
-                self._telemetry.state_failed(error)
+                self._telemetry.state_failed(error, who=self._held.lease.shard)
+                self._status.blocks[_STATE] = Block(reason=str(error), since=self._parts.clock())
                 with self._status.busy(_FAILURE_CAP):
                     await anyio.sleep(backoff(failures, base=_FAILURE_BASE, cap=_FAILURE_CAP, jitter=self._parts.jitter()))
                 continue
@@ -69,12 +72,16 @@ class Checkpoints:
                 self._status.checkpoint = str(self._held.lease.checkpoint)
             self._status.unfinished = len(self.progress)
             if failures:
-                self._telemetry.state_answered()
+                self._status.blocks.pop(_STATE, None)
+                self._telemetry.state_answered(who=self._held.lease.shard)
             return
 
     @staticmethod
-    def _restore(held: HeldLease, telemetry: StreamTelemetry) -> OpenWindow | None:
+    def _restore(held: HeldLease, telemetry: StreamTelemetry, *, length: int) -> OpenWindow | None:
         if held.lease.window is None:
+            return None
+        if not length:
+            telemetry.window_dropped(held.lease.shard, reason="the mapping has no tumbling window any more")
             return None
         try:
             return OpenWindow.parse(held.lease.window)

@@ -17,6 +17,14 @@ class FunctionSlots:
         self._limiter = limiter
         self._status = status
 
+    @property
+    def full(self) -> bool:
+        return self._limiter is not None and self._limiter.available_tokens <= 0
+
+    @property
+    def most(self) -> int:
+        return int(self._limiter.total_tokens) if self._limiter is not None else 0
+
     @asynccontextmanager
     async def take(self, closing: Drain, *, patience: float = inf) -> AsyncIterator[bool]:
         """Hold a slot while the body runs; False: none came free before `closing` began or `patience` (seconds) was over."""

@@ -20,6 +20,8 @@ class HeldLease:
         self.lease = lease
         self.scope = anyio.CancelScope()
         self.lost = False
+        self.expired = False
+        """It was lost because it could not be renewed in time; else because another worker took it."""
         self.lock = anyio.Lock()  # a renewal and a checkpoint both go from counter c to c + 1
         self.written = written
         """When the last successful write began."""
@@ -33,11 +35,11 @@ class HeldLease:
     async def check(self) -> None:
         """Returns only while the lease is ours. To be asked, inside its scope, before whatever only the owner may do."""
         if not self.ours:
-            self.lose()
+            self.lose(expired=not self.lost)
             await anyio.sleep_forever()  # the scope is cancelled
 
-    def lose(self) -> None:
-        self.lost = True
+    def lose(self, *, expired: bool = False) -> None:
+        self.lost, self.expired = True, self.expired or expired
         self.scope.cancel()
 
     async def checkpoint(self, due: Callable[[], tuple[Position, str | None]]) -> bool:
@@ -90,9 +92,9 @@ class LeaseKeeper:
             if released:
                 self._telemetry.lease_released(shard, to=held.lease.wanted_by)
             else:
-                self._telemetry.lease_lost(shard)
+                self._telemetry.lease_lost(shard, expired=held.expired)
         except StateError as error:
-            self._telemetry.state_failed(error)
+            self._telemetry.state_failed(error, who=shard)
         finally:
             del self.held[shard]
 
@@ -111,7 +113,7 @@ class LeaseKeeper:
             await anyio.sleep(self._failover / 10)
             for held in self.held.values():
                 if not held.ours:
-                    held.lose()
+                    held.lose(expired=not held.lost)
 
     async def _renew(self, due: Sequence[HeldLease]) -> None:
         if not due:
@@ -126,9 +128,9 @@ class LeaseKeeper:
                     held.lose()
                 else:
                     held.lease, held.written = row, began
-            self._telemetry.state_answered()
+            self._telemetry.state_answered(who="renewals")
         except StateError as error:
-            self._telemetry.state_failed(error)
+            self._telemetry.state_failed(error, who="renewals")
         finally:
             for held in due:
                 held.lock.release()

@@ -15,12 +15,13 @@ import anyio
 from pollers.errors import PositionTrimmed, SourceError
 from pollers.record import TRIM_HORIZON, Position, PositionKind, Record, ShardPage
 from pollers.source import ShardReader
-from runtime.core.batching import Batch, BatchWindow
-from runtime.core.mapping import MAX_EVENT_BYTES, BatchLimits
+from runtime.core.batching import BatchWindow
+from runtime.core.mapping import BatchLimits
 from runtime.core.pacing import RECORD_COST, plan_ahead, plan_page, plan_read
 from runtime.core.tumbling import MAX_STATE_BYTES, QUIET
 from runtime.drain import Drain
 from runtime.lease_keeper import HeldLease
+from runtime.retention import Retention
 from runtime.shard_status import ShardStatus
 from runtime.source_health import SourceHealth
 from runtime.stream_delivery import StreamDelivery
@@ -32,6 +33,8 @@ _FIRST_COST: Final = 4096.0
 _READ_TIME: Final = 60.0
 """Seconds that one read may take, the client's own time limits and retries included."""
 _LAST_WORD: Final = 5.0
+_ID_COST: Final = 40
+"""So many bytes of the memory to read ahead for each record that is done and cannot be checkpointed yet."""
 _GONE: Final = "ResourceNotFoundException"
 
 
@@ -42,6 +45,8 @@ class _Lane:
     busy: bool = False
     free_since: float = 0.0
     changed: anyio.Event = field(default_factory=anyio.Event)
+    waiting: int = 0
+    """What its records that are not yet in flight cost, in bytes."""
 
     @property
     def hungry(self) -> bool:
@@ -60,10 +65,10 @@ class ShardRun:
         status: ShardStatus,
         telemetry: StreamTelemetry,
         health: SourceHealth,
-        retention: float | None,
+        retention: Retention,
         shards: Callable[[], int],
     ) -> None:
-        """`shards`: how many this worker has, for sharing its memory among them."""
+        """`shards`: how many this mapping has here, for sharing its memory among them."""
         settings = parts.settings
         self._parts = parts
         self._held = held
@@ -81,20 +86,18 @@ class ShardRun:
         self._scope = anyio.CancelScope()
         self._reading = anyio.CancelScope()
         self._room = anyio.Event()
-        self._waiting = 0
-        """What the records that are read and not yet in flight cost, in bytes."""
         self._mean_cost = _FIRST_COST
         self._read_to_end = False
         self._last_call = -inf
         """When the shard was last asked for records."""
         self._out_of_step = False
-        self._last_record = 0.0
+        self._caught_up: float | None = None
+        """Since when reads have brought nothing, and nothing more is there."""
         self._last_sequence = int(held.lease.checkpoint.sequence or 0)
 
     async def run(self) -> None:
         """Until the shard ends, is closed or is cut off. What is not finished is left to whoever opens the shard next."""
         with self._scope:
-            self._last_record = anyio.current_time()
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._read_all, name=f"{self._shard} read")
                 for lane in self._lanes:
@@ -133,22 +136,25 @@ class ShardRun:
 
     async def _open(self, position: Position) -> ShardReader | None:
         """None: the shard is not there any more."""
+        opened_at, latest = self._parts.clock(), position.kind is PositionKind.LATEST
         while True:
-            opened_at = self._parts.clock()
             try:
                 with self._status.busy(_READ_TIME):
-                    reader = await self._parts.source.open_shard(self._shard, position)
-            except PositionTrimmed as error:
-                self._tell_gap(error, goes_on=str(TRIM_HORIZON))
-                position = TRIM_HORIZON
+                    async with self._parts.reads:
+                        reader = await self._parts.source.open_shard(self._shard, position)
             except SourceError as error:
+                if isinstance(error, PositionTrimmed) and position != TRIM_HORIZON:
+                    self._tell_gap(error, goes_on=str(TRIM_HORIZON))
+                    position = TRIM_HORIZON
+                    continue
                 if await self._is_gone(error):
                     self._tell_gap(error, goes_on="nowhere: the shard has left the stream")
                     return None
                 await self._back_off(error)
+                position = Position.at(opened_at) if latest else position  # what LATEST meant at the first try
             else:
                 self._answered()
-                if position.kind is PositionKind.LATEST:
+                if latest:
                     with anyio.move_on_after(_LAST_WORD, shield=True):  # also when the shard closes just now
                         await self._delivery.checkpoints.pin(Position.at(opened_at))
                 return reader
@@ -156,12 +162,12 @@ class ShardRun:
     async def _read(self, reader: ShardReader) -> ShardPage | None:
         """None: what comes next has left the stream."""
         while True:
-            room = self._most_waiting() - self._waiting
-            limit = plan_page(room, mean_cost=self._mean_cost, most=self._parts.spec.page_limit)
+            limit = plan_page(self._space(), mean_cost=self._mean_cost, most=self._parts.spec.page_limit)
             self._last_call = anyio.current_time()
             try:
                 with self._status.busy(_READ_TIME):
-                    page = await reader.read(limit=limit)
+                    async with self._parts.reads:
+                        page = await reader.read(limit=limit)
             except PositionTrimmed as error:
                 self._tell_gap(error, goes_on=str(TRIM_HORIZON))
                 return None
@@ -184,15 +190,19 @@ class ShardRun:
         records = self._cut_repeated(page.records)
         self._telemetry.mapping.batch_polled(len(records), oldest_age=0.0)
         if not records:
+            self._caught_up = (self._caught_up or now) if not page.more else None
+            self._wake_lanes()  # one may wait for the end of a tumbling window
             return
-        cost = sum(record.size for record in records) + RECORD_COST * len(records)
-        self._waiting += cost
-        self._mean_cost = cost / len(records)
-        self._last_record = now
-        self._delivery.checkpoints.progress.begin(records)
-        self._status.unfinished = len(self._delivery.checkpoints.progress)
+        self._caught_up = None
+        self._mean_cost = sum(map(_cost, records)) / len(records)
+        progress = self._delivery.checkpoints.progress
+        progress.begin(records)
+        self._status.working_since = now if not self._status.unfinished else self._status.working_since
+        self._status.unfinished = len(progress)
         for record in records:
-            self._lanes[_lane_of(record, len(self._lanes))].window.add(record, now)
+            lane = self._lanes[_lane_of(record, len(self._lanes))]
+            lane.window.add(record, now)
+            lane.waiting += _cost(record)
         self._wake_lanes()
         await anyio.lowlevel.checkpoint()
 
@@ -201,12 +211,33 @@ class ShardRun:
         if not records:
             return records
         last, self._last_sequence = self._last_sequence, max(self._last_sequence, int(records[-1].id))
-        return records if int(records[0].id) > last else tuple(record for record in records if int(record.id) > last)
+        if int(records[0].id) > last and len({record.id for record in records}) == len(records):
+            return records
+        kept: list[Record] = []
+        for record in records:
+            if int(record.id) > last:
+                kept.append(record)
+                last = int(record.id)
+        return tuple(kept)
 
     async def _wait_room(self) -> None:
-        while self._waiting >= self._most_waiting():
+        while self._space() <= 0:
             self._room = anyio.Event()
             await self._room.wait()
+
+    def _space(self) -> int:
+        """Bytes that may be read now. Lanes that fill a batch may have what it needs, the others share what is read ahead.
+
+        Nothing, when too many records wait for one that blocks the checkpoint: a crash would repeat them all.
+        """
+        ahead = plan_ahead(self._shards())
+        batches = 2 * self._parts.mapping.batch.records * len(self._lanes)
+        if len(self._delivery.checkpoints.progress) >= max(batches, ahead // _ID_COST):
+            return 0
+        hungry = [lane for lane in self._lanes if lane.hungry]
+        space = ahead - sum(lane.waiting for lane in self._lanes if not lane.hungry)
+        wanted = sum(lane.window.room + RECORD_COST * lane.window.missing for lane in hungry)
+        return min(space, wanted) if hungry else space
 
     async def _wait_turn(self, *, more: bool) -> None:
         spec, share = self._parts.spec, self._parts.settings.read_share
@@ -215,17 +246,14 @@ class ShardRun:
             self._out_of_step = True
             due = max(due - spec.base_interval * self._parts.jitter(), self._last_call + 1 / (spec.calls_per_second * share))
         if (pause := due - anyio.current_time()) > 0:
-            await anyio.sleep(pause)
-
-    def _most_waiting(self) -> int:
-        """Bytes: a share of the worker's memory; what the batches need that are being filled."""
-        ahead = plan_ahead(self._shards())
-        return max(ahead, MAX_EVENT_BYTES * len(self._lanes)) if any(lane.hungry for lane in self._lanes) else ahead
+            with self._status.busy(pause):
+                await anyio.sleep(pause)
 
     # trouble at the source
 
     async def _back_off(self, error: SourceError) -> None:
         self._status.error = error
+        self._caught_up = None
         pause = self._health.failed(self._shard, error)
         with self._status.busy(pause):
             await anyio.sleep(pause)
@@ -253,22 +281,23 @@ class ShardRun:
         while not self._closing.begun:
             now = anyio.current_time()
             due = lane.window.remaining(now, since=lane.free_since)
-            if due is not None and (due <= 0 or self._read_to_end):
+            quiet = self._window_over(now)
+            if due is not None and (due <= 0 or quiet <= 0 or self._read_to_end):
                 if not await self._deliver_next(lane):
                     return
             elif self._read_to_end:
                 return
-            elif (quiet := self._window_due(now)) is not None and quiet <= 0:
+            elif quiet <= 0:
                 if not await self._delivery.end_window():
                     return
             else:
                 lane.changed = anyio.Event()
-                with anyio.move_on_after(min(inf if due is None else due, inf if quiet is None else quiet)):
+                with anyio.move_on_after(min(inf if due is None else due, quiet)):
                     await lane.changed.wait()
 
     async def _deliver_next(self, lane: _Lane) -> bool:
         batch = lane.window.take()
-        self._waiting -= _cost(batch)
+        lane.waiting -= sum(map(_cost, batch.records))
         lane.busy = True
         self._room.set()
         try:
@@ -278,12 +307,12 @@ class ShardRun:
             lane.free_since = anyio.current_time()
             self._room.set()
 
-    def _window_due(self, now: float) -> float | None:
-        """Seconds until the open tumbling window is over for want of records (COM-97)."""
+    def _window_over(self, now: float) -> float:
+        """Seconds until the open tumbling window is over for want of records (COM-97); infinite while more may be on its way."""
         window = self._delivery.checkpoints.window
-        if window is None:
-            return None
-        return max(window.end - self._parts.clock(), self._last_record + QUIET - now)
+        if window is None or self._caught_up is None:
+            return inf
+        return max(window.end - self._parts.clock(), self._caught_up + QUIET - now)
 
     def _wake_lanes(self) -> None:
         for lane in self._lanes:
@@ -302,8 +331,11 @@ def _lane_of(record: Record, lanes: int) -> int:
     """A stable hash of the key, so that its order is kept (COM-61, COM-62)."""
     if lanes == 1:
         return 0
-    return int.from_bytes(hashlib.md5((record.group or "").encode(), usedforsecurity=False).digest()[:8]) % lanes
+    return (
+        int.from_bytes(hashlib.md5((record.group or "").encode("utf-8", "surrogatepass"), usedforsecurity=False).digest()[:8])
+        % lanes
+    )
 
 
-def _cost(batch: Batch) -> int:
-    return sum(record.size for record in batch.records) + RECORD_COST * len(batch.records)
+def _cost(record: Record) -> int:
+    return record.size + RECORD_COST

@@ -71,11 +71,25 @@ class ShardStatus:
     """The last sign of life of its tasks."""
     expected: dict[int, float] = field(default_factory=dict)
     """Until when they need not give one, because of what they do now."""
-    overdue_since: float | None = None
-    """Since when a handler runs on past its time limit."""
+    overdue: dict[int, float] = field(default_factory=dict)
+    """By lane, since when a handler runs on past its time limit."""
+    working_since: float | None = None
+    """Since when it has had records in hand without a break."""
+    problem: str | None = None
+    """What is wrong with it although it has ended."""
     restarts: int = 0
     in_vain: int = 0
     """How often the watchdog restarted it since it last read or advanced."""
+
+    @property
+    def overdue_since(self) -> float | None:
+        return min(self.overdue.values(), default=None)
+
+    def standing_still(self, now: float) -> float:
+        """Seconds for which it has had records in hand and did not advance."""
+        if not self.unfinished or self.working_since is None:
+            return 0.0
+        return now - max(self.working_since, self.last_advance or 0.0)
 
     @property
     def stuck(self) -> bool:
@@ -102,6 +116,8 @@ class ShardStatus:
                 return "no worker has taken its lease yet"
             case ShardState.BLOCKED:
                 return "; ".join(map(str, [*self.blocks.values(), *([self.error] if self.error else [])]))
+            case ShardState.ENDED:
+                return self.problem
             case _:
                 return None
 
@@ -113,7 +129,7 @@ class ShardStatus:
     def _why_elsewhere(self) -> str:
         held = f"lease held by worker {self.owner}"
         if self.namesake:
-            held = f"lease held by another worker that is called {self.owner} too (every worker needs an id of its own)"
+            held = f"lease held under our own id {self.owner}, by another process (every worker needs an id of its own)"
         if not self.owner_gone:
             return held
         return f"{held}, silent for {self.owner_silent:.0f} s: taken over after {self.takeover:.0f} s of silence"
@@ -131,7 +147,7 @@ class ShardStatus:
 
     def silent(self, now: float) -> float:
         """Seconds since its tasks have shown no sign of life, what they may take for what they do now not counted."""
-        if not self.running or self.overdue_since is not None:
+        if not self.running or self.overdue:
             return 0.0
         return max(0.0, now - max([self.alive, *self.expected.values()]))
 

@@ -21,11 +21,14 @@ class SourceHealth:
         self._telemetry = telemetry
         self._jitter = jitter
         self._failures: dict[str, int] = {}
+        self._told: set[str] = set()
+        """Codes, since the source last answered everybody."""
 
     def failed(self, who: str, error: SourceError) -> float:
         """Gives the seconds after which to ask again."""
         failures = self._failures[who] = self._failures.get(who, 0) + 1
-        if self._status.error is None or self._status.error.code != error.code:
+        if error.code not in self._told:
+            self._told.add(error.code)
             self._telemetry.mapping.source_failed(error)
         self._status.error = error
         cap = _REJECTED_CAP if isinstance(error, SourceRejected) else _UNAVAILABLE_CAP
@@ -34,4 +37,5 @@ class SourceHealth:
     def answered(self, who: str) -> None:
         if self._failures.pop(who, None) is not None and not self._failures:
             self._status.error = None
+            self._told.clear()
             self._telemetry.source_answered()

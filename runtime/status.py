@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import anyio
+
 from pollers.errors import SourceError, SourceRejected
 from runtime.core.mapping import TRANSITIONS, EventSourceMapping, MappingState, StreamSettings
 from runtime.shard_status import ShardState, ShardStatus
@@ -35,6 +37,7 @@ class MappingStatus:
     facts: dict[str, Any] = field(default_factory=dict)
     state_error: str | None = None
     """What the state store said last, if it did not do what it was asked."""
+    state_failing_since: float | None = None
     shards: dict[str, ShardStatus] = field(default_factory=dict)
     """Of a stream, by id."""
 
@@ -75,9 +78,13 @@ class MappingStatus:
 
     def stuck(self, now: float) -> bool:
         """Only a restart of the process can help: no thread can be stopped, and what was restarted in vain stays so."""
-        since = [self.overdue_since, *(shard.overdue_since for shard in self.shards.values())]
+        since = [self.overdue_since, self.state_failing_since, *(shard.overdue_since for shard in self.shards.values())]
         overdue = any(each is not None and now - each > STUCK_AFTER for each in since)
         return overdue or any(shard.stuck for shard in self.shards.values())
+
+    def tell_state(self, error: str | None) -> None:
+        self.state_error = error
+        self.state_failing_since = (self.state_failing_since or anyio.current_time()) if error else None
 
     def why_stuck(self, now: float) -> str | None:
         silent = [shard for shard in self.shards.values() if shard.stuck]
@@ -104,6 +111,9 @@ class MappingStatus:
 
     def _why_shards(self) -> str | None:
         shards = [shard for shard in self.shards.values() if not shard.ended]
+        revived = [shard for shard in self.shards.values() if shard.problem]
+        if revived:
+            return f"{revived[0].shard}: {revived[0].problem}"
         blocked = [shard for shard in shards if shard.state is ShardState.BLOCKED]
         if blocked:
             return f"{len(blocked)} of {len(shards)} open shards: {blocked[0].shard}: {blocked[0].why_not_moving}"

@@ -6,8 +6,9 @@ is cancelled when the lease is lost. A failure record is sent before the checkpo
 
 import uuid
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from math import inf
 from typing import Any, Final
 
 import anyio
@@ -17,12 +18,13 @@ from pollers.record import Record
 from runtime.checkpoints import Checkpoints
 from runtime.core.backoff import backoff
 from runtime.core.batching import Batch
-from runtime.core.decisions import Decision, age_left, decide_stream, drop_expired
+from runtime.core.decisions import EXPIRED, Decision, age_left, decide_stream, drop_expired
 from runtime.core.tumbling import OpenWindow
 from runtime.discarding import Discarder
 from runtime.drain import Drain
 from runtime.function_slot import FunctionSlots
 from runtime.lease_keeper import HeldLease
+from runtime.retention import Retention
 from runtime.shard_status import Block, ShardStatus
 from runtime.stream_parts import StreamParts
 from runtime.stream_telemetry import StreamTelemetry
@@ -48,7 +50,7 @@ class StreamDelivery:
         status: ShardStatus,
         telemetry: StreamTelemetry,
         closing: Drain,
-        retention: float | None,
+        retention: Retention,
     ) -> None:
         self._parts = parts
         self._held = held
@@ -82,17 +84,19 @@ class StreamDelivery:
         while self.checkpoints.window is not None:
             if self._closing.begun:
                 return False
-            async with self._slots.take(self._closing) as taken:
+            async with self._slot(0) as taken:
                 if not taken:
                     return False
                 request_id = str(uuid.uuid4())
                 outcome = await self._invoke(self._event((), final=True, early=early), request_id, records=())
-                self._tell(outcome, Decision(), Batch(()), request_id, 0)
+                self._tell(outcome, Decision(), Batch((), throttles=failures), request_id, 0)
                 if isinstance(outcome, FunctionError):
                     await self._wait_overdue(outcome, lane=0)
             if isinstance(outcome, Succeeded):
                 self.checkpoints.window = None
                 self._status.blocks.pop(0, None)
+                self._failures.pop(0, None)
+                self._parts.status.last_result = "OK"
                 await self.checkpoints.advance(())
                 self._telemetry.window_ended(self._held.lease.shard, early=early)
             else:
@@ -118,13 +122,15 @@ class StreamDelivery:
     async def _try(self, batch: Batch, lane: int) -> Decision | None:
         """None: the shard closes. What is too old goes before anything is invoked (COM-79, COM-80)."""
         policy = self._parts.settings.retry
-        decision = drop_expired(batch, self._parts.clock(), policy, retention=self._retention)
+        decision = drop_expired(batch, self._parts.clock(), policy, retention=self._retention.seconds)
+        if decision.condition == EXPIRED:
+            decision = drop_expired(batch, self._parts.clock(), policy, retention=await self._retention.ask())
         if decision.discarded:
             return decision if await self._discard(batch, decision, lane, None, str(uuid.uuid4())) else None
         if self._closing.begun:
             return None
         patience = age_left(batch, self._parts.clock(), policy)
-        async with self._slots.take(self._closing, patience=patience) as taken:
+        async with self._slot(lane, patience=patience) as taken:
             if not taken:  # the shard closes, or the batch grew too old while it waited
                 return Decision(pending=(batch,))
             request_id = str(uuid.uuid4())
@@ -151,10 +157,10 @@ class StreamDelivery:
     async def _discard(self, batch: Batch, decision: Decision, lane: int, outcome: Outcome | None, request_id: str) -> bool:
         """False: the shard closes while it blocks for its destination."""
         failures = 0
+        await self._held.check()  # who lost the shard has nothing to say about its records
         if self._discarder.asks_destination(decision):
             event = self._event(decision.discarded)
             while True:
-                await self._held.check()
                 problem = await self._discarder.send(batch, decision, outcome=outcome, request_id=request_id, event=event)
                 if problem is None:
                     break
@@ -162,6 +168,7 @@ class StreamDelivery:
                 self._block(lane, f"the on-failure destination takes nothing: {problem}")
                 if not await self._rest(backoff(failures, base=_RETRY_BASE, cap=_RETRY_CAP, jitter=self._parts.jitter())):
                     return False
+                await self._held.check()
         await self._finish(decision.discarded)
         return True
 
@@ -170,6 +177,18 @@ class StreamDelivery:
             self._parts.drain.report.finished += len(records)
         self._parts.status.last_result = "OK"  # also when the stream moved on because records were given up (DDB-33)
         await self.checkpoints.advance(records)
+
+    @asynccontextmanager
+    async def _slot(self, lane: int, *, patience: float = inf) -> AsyncIterator[bool]:
+        before = self._status.blocks.get(lane)
+        if self._slots.full:
+            self._block(lane, f"waiting for one of {self._slots.most} invocations at once (ReservedConcurrentExecutions)")
+        async with self._slots.take(self._closing, patience=patience) as taken:
+            if before is not None:
+                self._status.blocks[lane] = before
+            else:
+                self._status.blocks.pop(lane, None)
+            yield taken
 
     # the invocation
 
@@ -233,14 +252,14 @@ class StreamDelivery:
         if outcome.still_running is None:
             return
         self._parts.status.overdue += 1
-        self._status.overdue_since = anyio.current_time()
+        self._status.overdue[lane] = anyio.current_time()
         self._telemetry.mapping.overdue_handlers(self._parts.status.overdue, 1)
         self._block(lane, "a handler runs on past its time limit")
         try:
             await self._closing.unless_begun(outcome.still_running)
         finally:
             self._parts.status.overdue -= 1
-            self._status.overdue_since = None
+            self._status.overdue.pop(lane, None)
             self._telemetry.mapping.overdue_handlers(self._parts.status.overdue, -1)
 
     # waiting

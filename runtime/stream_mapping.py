@@ -4,21 +4,24 @@ Every worker does the same rounds from the same rows (`core.lease_plan`); none l
 what runs is finished, its checkpoint written, its lease released.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
+from math import inf
 from typing import Final
 
 import anyio
 from anyio.abc import TaskGroup
 
-from pollers.errors import SourceError
+from pollers.errors import SourceError, SourceUnavailable
 from pollers.record import LATEST, SHARD_END, TRIM_HORIZON, Shard
+from runtime.core.backoff import backoff
 from runtime.core.lease_plan import plan_leases, unfinished_parents
 from runtime.core.mapping import MappingState
 from runtime.lease_keeper import HeldLease, LeaseKeeper
 from runtime.leases import Lease, StateError
+from runtime.retention import Retention
 from runtime.shard import ShardRun
-from runtime.shard_status import ShardState, ShardStatus
+from runtime.shard_status import Block, ShardState, ShardStatus
 from runtime.source_health import SourceHealth
 from runtime.stream_parts import StreamParts
 from runtime.stream_telemetry import StreamTelemetry
@@ -27,10 +30,19 @@ __all__ = ["StreamParts", "run_stream_mapping"]
 
 _LIST_EVERY: Final = 60.0
 """Seconds between listings of the shards, at most (KIN-41)."""
-_DESCRIBE_EVERY: Final = 3600.0
+_LONGEST_LISTING: Final = 60.0
+_FORGET_AFTER: Final = 3600.0
+"""Seconds for which listings must not have shown an ended shard."""
+_RESTART_BASE: Final = 1.0
+_RESTART_CAP: Final = 60.0
+_REVIVED: Final = (
+    "it was read to its end, and is open again: the stream was probably deleted and made again under its name. Delete the"
+    " mapping's positions, or give the mapping another name, and it begins at its StartingPosition"
+)
 _LAST_WORD: Final = 5.0
 """Seconds for giving a lease up, also when the grace period is over."""
 _LISTING: Final = "the listing of shards"
+_ROUNDS: Final = "rounds"
 
 
 async def run_stream_mapping(parts: StreamParts) -> None:
@@ -46,10 +58,14 @@ class _StreamMapping:
         self._keeper = LeaseKeeper(parts.store, worker=parts.worker, failover=parts.failover, telemetry=self._telemetry)
         self._runs: dict[str, ShardRun] = {}
         self._changed = anyio.Event()
-        self._list_at = self._describe_at = anyio.current_time()
-        self._retention: float | None = None
-        self._unlisted: set[str] = set()
-        """Shards that the last listing did not show."""
+        self._retention = Retention(parts.source, self._telemetry)
+        self._list_at = anyio.current_time()
+        self._unlisted: dict[str, float] = {}
+        """Shards that no listing has shown, since when."""
+        self._revived: set[str] = set()
+        """Shards that the last listing showed as open although they were read to their end."""
+        self._lost: dict[str, int] = {}
+        """Shards that could not be renewed in time: the counter that we wrote last."""
         self._seen: dict[str, tuple[int, float]] = {}
         """For each shard its counter, and since when we have seen it so."""
         self._resuming = True
@@ -63,6 +79,7 @@ class _StreamMapping:
             upkeep.start_soon(self._keeper.run, name="renew leases")
             upkeep.start_soon(self._close_when_drained, name="close shards")
             upkeep.start_soon(self._probe_destination, name="probe the destination")
+            upkeep.start_soon(self._run_watchdog, name="watchdog")
             async with anyio.create_task_group() as shards:
                 while not self._parts.drain.begun:
                     pause = await self._round(shards)
@@ -93,39 +110,70 @@ class _StreamMapping:
             if anyio.current_time() >= self._list_at:
                 leases = await self._list(leases)
             await self._follow_plan(leases, shards)
-            self._parts.status.state_error = None
-            self._telemetry.state_answered()
+            self._parts.status.tell_state(None)
+            self._telemetry.state_answered(who=_ROUNDS)
         except StateError as error:
-            self._parts.status.state_error = str(error)
-            self._telemetry.state_failed(error)
+            self._parts.status.tell_state(str(error))
+            self._telemetry.state_failed(error, who=_ROUNDS)
             self._list_at = max(self._list_at, anyio.current_time() + self._parts.failover / 3)
-        self._watch_runs()
         return min(self._parts.failover / 3, max(0.0, self._list_at - anyio.current_time()))
 
     async def _list(self, leases: list[Lease]) -> list[Lease]:
-        """Make rows for new shards, forget those of shards that are done and gone. While it fails, known shards go on."""
-        self._listing = anyio.CancelScope()
-        listed = None
-        try:
-            with self._listing:  # the drain need not wait for it
-                listed = await self._parts.source.list_shards()
-        except SourceError as error:
-            self._list_at = anyio.current_time() + self._health.failed(_LISTING, error)
+        """Make rows for new shards, forget those of shards that are done and long gone. While it fails, known shards go on.
+
+        The rows are loaded anew after the listing: if there are none then, all that it shows was there before the first run.
+        """
+        listed = await self._ask_shards()
         if listed is None:
             return leases
-        self._listed()
+        leases = await self._parts.store.load(self._parts.scope)
         known = {lease.shard for lease in leases}
         new = [self._new_lease(shard, first=not known) for shard in listed if shard.id not in known]
-        gone = known - {shard.id for shard in listed}
-        forgotten = [lease for lease in leases if lease.ended and lease.shard in gone & self._unlisted]
+        forgotten = self._forgotten(leases, {shard.id for shard in listed})
         if new:
             await self._parts.store.create(new)
         if forgotten:
             await self._parts.store.delete(forgotten)
-        await self._describe()
-        self._unlisted = gone
+        self._find_revived(leases, {shard.id for shard in listed if not shard.closed})
         self._list_at = anyio.current_time() + _LIST_EVERY
         return await self._parts.store.load(self._parts.scope) if new or forgotten else leases
+
+    async def _ask_shards(self) -> list[Shard] | None:
+        """None: no answer, or the drain begins, which need not wait for one."""
+        if self._parts.drain.begun:
+            return None
+        listed = None
+        self._listing = anyio.CancelScope(deadline=anyio.current_time() + _LONGEST_LISTING)
+        try:
+            with self._listing:
+                listed = await self._parts.source.list_shards()
+                await self._retention.refresh()
+            if listed is None and not self._parts.drain.begun:
+                raise SourceUnavailable(f"{_LISTING}: no answer in {_LONGEST_LISTING:.0f} seconds", code="no_answer")
+        except SourceError as error:
+            self._list_at = anyio.current_time() + self._health.failed(_LISTING, error)
+        if listed is not None:
+            self._listed()
+        return listed
+
+    def _forgotten(self, leases: Sequence[Lease], listed: Collection[str]) -> list[Lease]:
+        """Ended shards that listings have not shown for long: one that came back would be read from its beginning."""
+        now = anyio.current_time()
+        self._unlisted = {lease.shard: self._unlisted.get(lease.shard, now) for lease in leases if lease.shard not in listed}
+        return [lease for lease in leases if lease.ended and now - self._unlisted.get(lease.shard, now) >= _FORGET_AFTER]
+
+    def _find_revived(self, leases: Sequence[Lease], opened: Collection[str]) -> None:
+        """A shard that ended is never open again: this one is of another stream, made under the same name."""
+        found = {lease.shard for lease in leases if lease.ended and lease.shard in opened}
+        for shard in self._revived - found:
+            if shard in self._parts.status.shards:
+                self._parts.status.shards[shard].problem = None
+        for shard in found & self._revived:
+            status = self._parts.status.shards.get(shard)
+            if status is not None and status.problem is None:
+                status.problem = _REVIVED
+                self._telemetry.shard_revived(shard, problem=_REVIVED)
+        self._revived = found
 
     def _listed(self) -> None:
         self._health.answered(_LISTING)
@@ -140,15 +188,6 @@ class _StreamMapping:
             start = SHARD_END
         return Lease(scope=self._parts.scope, shard=shard.id, parents=shard.parents, checkpoint=start)
 
-    async def _describe(self) -> None:
-        if anyio.current_time() < self._describe_at:
-            return
-        self._describe_at = anyio.current_time() + _DESCRIBE_EVERY
-        try:
-            self._retention = (await self._parts.source.describe()).retention
-        except SourceError as error:
-            self._telemetry.retention_unknown(error)
-
     async def _follow_plan(self, leases: Sequence[Lease], shards: TaskGroup) -> None:
         worker = self._parts.worker
         before = await self._parts.store.silence(self._parts.scope) if self._resuming else {}
@@ -157,6 +196,7 @@ class _StreamMapping:
             self._seen = {lease.shard: (lease.counter, now - before.get(lease.shard, 0.0)) for lease in leases}
         self._seen = {lease.shard: self._sight(lease, now) for lease in leases}
         quiet = {shard: now - since for shard, (_, since) in self._seen.items()}
+        quiet |= {lease.shard: inf for lease in leases if self._lost.get(lease.shard) == lease.counter}  # still ours
         plan = plan_leases(
             leases,
             worker=worker,
@@ -167,12 +207,14 @@ class _StreamMapping:
         )
         self._resuming = False
         self._show(leases, quiet)
-        for lease in plan.take:
-            if self._parts.drain.begun:
-                return
-            held = await self._keeper.take(lease)
-            if held is not None:
-                shards.start_soon(self._work, held, name=lease.shard)
+        taken: list[HeldLease] = []
+        try:
+            for lease in plan.take:
+                if not self._parts.drain.begun and (held := await self._keeper.take(lease)) is not None:
+                    taken.append(held)  # noqa: PERF401  # what was taken is worked on, also when the next take fails
+        finally:
+            for held in taken:  # not before all are taken: the first would be in the way of the last
+                shards.start_soon(self._work, held, name=held.lease.shard)
         for lease in plan.want:
             if await self._parts.store.want(lease, worker):
                 self._telemetry.lease_wanted(lease.shard, owner=lease.owner)
@@ -192,13 +234,32 @@ class _StreamMapping:
         self._telemetry.shard_began(shard, checkpoint=str(held.lease.checkpoint))
         try:
             with held.scope:
+                crashes = 0
                 while not self._parts.drain.begun and not held.lease.ended and held.lease.wanted_by in (None, self._parts.worker):
-                    await self._run(held, status)
+                    try:
+                        await self._run(held, status)
+                    except Exception as error:  # noqa: BLE001  # one bad shard must not stop the others
+                        crashes += 1
+                        await self._rest_after_crash(error, status, crashes)
         finally:
+            if held.expired:
+                self._lost[shard] = held.lease.counter
+            status.in_vain = 0
             with anyio.move_on_after(_LAST_WORD, shield=True):
                 await self._keeper.let_go(held)
             self._list_at = anyio.current_time() if held.lease.ended else self._list_at  # its children may start
             self._changed.set()
+
+    async def _rest_after_crash(self, error: Exception, status: ShardStatus, crashes: int) -> None:
+        pause = backoff(crashes, base=_RESTART_BASE, cap=_RESTART_CAP, jitter=self._parts.jitter())
+        self._telemetry.shard_crashed(status.shard, error, restart_in=pause)
+        status.restarts += 1
+        status.running, status.alive = True, anyio.current_time()
+        status.blocks[0] = Block(reason=f"it crashed, see the log: {type(error).__name__}", since=self._parts.clock())
+        with status.busy(pause):
+            await self._parts.drain.pause(pause)
+        status.running = False
+        status.blocks.clear()
 
     async def _run(self, held: HeldLease, status: ShardStatus) -> None:
         run = self._runs[held.lease.shard] = ShardRun(
@@ -212,7 +273,6 @@ class _StreamMapping:
         )
         status.running, status.owner, status.waiting_for = True, self._parts.worker, ()
         status.alive = anyio.current_time()
-        status.last_advance = status.last_advance or status.alive
         try:
             await run.run()
         finally:
@@ -225,21 +285,24 @@ class _StreamMapping:
 
     # what is told
 
-    def _watch_runs(self) -> None:
-        """The watchdog: start a shard again whose tasks show no sign of life."""
-        now = anyio.current_time()
-        for shard, run in self._runs.items():
-            status = self._parts.status.shards[shard]
-            if (silent := status.silent(now)) > self._parts.watchdog:
-                status.restarts += 1
-                status.in_vain += 1
-                self._telemetry.shard_restarted(shard, silent=silent)
-                run.cut()
+    async def _run_watchdog(self) -> None:
+        """Start a shard again whose tasks show no sign of life."""
+        while True:
+            await anyio.sleep(self._parts.watchdog / 10)
+            now = anyio.current_time()
+            for shard, run in self._runs.items():
+                status = self._parts.status.shards[shard]
+                if (silent := status.silent(now)) > self._parts.watchdog:
+                    status.restarts += 1
+                    status.in_vain += 1
+                    status.alive = now
+                    self._telemetry.shard_restarted(shard, silent=silent)
+                    run.cut()
 
     def _show(self, leases: Sequence[Lease], quiet: Mapping[str, float]) -> None:
         rows = {lease.shard: lease for lease in leases}
         shown = self._parts.status.shards
-        for gone in shown.keys() - rows.keys():
+        for gone in shown.keys() - rows.keys() - self._runs.keys():
             del shown[gone]
         for lease in leases:
             status = shown.setdefault(lease.shard, ShardStatus(shard=lease.shard))
@@ -258,7 +321,7 @@ class _StreamMapping:
 
         def checkpoint_age() -> float:
             now = anyio.current_time()
-            return max((now - (status.last_advance or now) for status in shards.values() if status.unfinished), default=0.0)
+            return max((status.standing_still(now) for status in shards.values()), default=0.0)
 
         def count(state: ShardState) -> int:
             return sum(status.state is state for status in shards.values())

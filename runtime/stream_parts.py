@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 import anyio
 
@@ -13,6 +14,9 @@ from runtime.drain import Drain
 from runtime.leases import LeaseStore
 from runtime.status import MappingStatus
 from runtime.telemetry import MappingTelemetry
+
+MOST_READS: Final = 64
+"""Pages that arrive together are decoded one after the other, and meanwhile nothing else turns, no renewal of a lease either."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +40,8 @@ class StreamParts:
     clock: Callable[[], float]
     """The wall clock, for the age of records."""
     jitter: Callable[[], float]
+    reads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(MOST_READS))
+    """Reads of shards at once, over all mappings of the worker."""
     failover: float = 10.0
     """How long the counter of a lease must stand still until another worker may take it."""
     watchdog: float = 300.0

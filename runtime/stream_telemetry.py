@@ -14,7 +14,7 @@ class StreamTelemetry:
     def __init__(self, mapping: MappingTelemetry) -> None:
         self.mapping = mapping
         self._log = mapping.log
-        self._state_failing: str | None = None
+        self._state_failing: dict[str, str] = {}
         self._refused: str | None = None
 
     def source_answered(self) -> None:
@@ -59,24 +59,31 @@ class StreamTelemetry:
         self.mapping.lease_changed("handed_over" if to else "released")
         self._log.info("lease_released", shard=shard, to=to)
 
-    def lease_lost(self, shard: str) -> None:
+    def lease_lost(self, shard: str, *, expired: bool) -> None:
         self.mapping.lease_changed("lost")
-        self._log.warning("lease_lost", shard=shard, hint="another worker goes on from its last checkpoint")
+        reason = "it could not be renewed in time" if expired else "another worker took it"
+        self._log.warning("lease_lost", shard=shard, reason=reason, hint="whoever has it next goes on from its checkpoint")
 
     def lease_wanted(self, shard: str, *, owner: str | None) -> None:
         self.mapping.lease_changed("wanted")
         self._log.info("lease_wanted", shard=shard, owner=owner)
 
-    def state_failed(self, error: StateError) -> None:
-        """Told once per change of what is wrong, not once per try."""
-        if str(error) != self._state_failing:
+    def state_failed(self, error: StateError, *, who: str) -> None:
+        """Told once per change of what is wrong, not once per try. `who` asked: one may be answered while another is not."""
+        if str(error) not in self._state_failing.values():
             self._log.error("state_failed", error=str(error))
-        self._state_failing = str(error)
+        self._state_failing[who] = str(error)
 
-    def state_answered(self) -> None:
-        if self._state_failing is not None:
+    def state_answered(self, *, who: str) -> None:
+        if self._state_failing.pop(who, None) is not None and not self._state_failing:
             self._log.info("state_answered")
-        self._state_failing = None
+
+    def shard_crashed(self, shard: str, error: BaseException, *, restart_in: float) -> None:
+        self.mapping.count("esm_shard_restarts_total")
+        self._log.error("shard_crashed", shard=shard, exc_info=error, restart_in=round(restart_in, 1))
+
+    def shard_revived(self, shard: str, *, problem: str) -> None:
+        self._log.error("shard_revived", shard=shard, problem=problem)
 
     # the fate of records
 

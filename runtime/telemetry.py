@@ -252,7 +252,7 @@ class MappingTelemetry:
     def overdue_handlers(self, overdue: int, change: int) -> None:
         self._overdue.set(overdue)
         if change > 0:
-            hint = "a plain handler cannot be stopped: its answer will be discarded, its slot stays taken until it returns"
+            hint = "it cannot be stopped: its answer will be discarded, its slot stays taken until it returns"
             self._log.warning("handler_overdue", overdue=overdue, hint=hint)
         else:
             self._log.info("overdue_handler_returned", overdue=overdue)

@@ -12,7 +12,9 @@ from typing import Any, Final, Self
 
 import aiobotocore
 import anyio
+import msgspec
 from aiobotocore.config import AioConfig
+from aiobotocore.parsers import AioJSONParser, AioResponseParserFactory
 from aiobotocore.session import AioSession, get_session
 
 from pollers.aws.errors import to_source_error
@@ -79,15 +81,28 @@ class AwsClients:
 def _stream_session() -> AioSession:
     """A session of its own, because parsers belong to a session. Decoding is most of what a GetRecords costs.
 
-    The text of an event is base64, so bytes would only be encoded again; parsing timestamps costs more than all else together.
+    The text of an event is base64, so bytes would only be encoded again; parsing timestamps and following the shapes of the
+    model record by record cost more than all else together.
     """
     session = get_session()
-    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_as_it_is, blob_parser=_as_it_is)
+    session.register_component("response_parser_factory", _StreamParserFactory())
     return session
 
 
-def _as_it_is(value: Any) -> Any:
-    return value
+class _StreamParserFactory(AioResponseParserFactory):  # type: ignore[misc]  # aiobotocore has no types
+    def create_parser(self, protocol_name: str) -> Any:
+        return _StreamParser() if protocol_name == "json" else super().create_parser(protocol_name)
+
+
+class _StreamParser(AioJSONParser):  # type: ignore[misc]  # as above
+    """Gives an answer as its JSON is. What is none is shown as botocore shows it, as an answer in which everything is missing."""
+
+    def _handle_json_body(self, raw_body: bytes, _shape: object) -> dict[str, Any]:
+        try:
+            body = msgspec.json.decode(raw_body) if raw_body else {}
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return {}
+        return body if isinstance(body, dict) else {}
 
 
 def _config(service: str, *, retries: bool) -> AioConfig:

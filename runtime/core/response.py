@@ -4,6 +4,7 @@ The law: ignorance is failure. An answer that cannot be understood, or that name
 the whole batch; a record is only settled when the answer leaves no doubt about it.
 """
 
+import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
@@ -62,4 +63,10 @@ def state_problem(response: Any) -> str | None:
     if not isinstance(response, dict) or "state" not in response:
         return "the answer has no state, which a tumbling window needs"
     state = response["state"]
-    return None if isinstance(state, dict) else f"state is a {type(state).__name__}, not an object"
+    if not isinstance(state, dict):
+        return f"state is a {type(state).__name__}, not an object"
+    try:
+        json.dumps(state)
+    except RecursionError:
+        return "state is nested too deeply"
+    return None

@@ -50,7 +50,7 @@ async def test_a_shard_that_nobody_works_on_here_or_that_waits_for_an_overdue_ha
     assert status.silent(anyio.current_time()) == 0
     status.running = True
     assert status.silent(anyio.current_time()) == 1000
-    status.overdue_since = anyio.current_time()
+    status.overdue[0] = anyio.current_time()
     assert status.silent(anyio.current_time()) == 0
 
 
