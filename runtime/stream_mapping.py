@@ -245,6 +245,7 @@ class _StreamMapping:
             if held.expired:
                 self._lost[shard] = held.lease.counter
             status.in_vain = 0
+            self._telemetry.state_answered(who=shard)  # whatever its store calls met, it asks no more
             with anyio.move_on_after(_LAST_WORD, shield=True):
                 await self._keeper.let_go(held)
             self._list_at = anyio.current_time() if held.lease.ended else self._list_at  # its children may start

@@ -138,11 +138,12 @@ async def _watch(
 
 
 async def _show_live(lines: Sequence[Line], read: Reading, port: int) -> None:
-    with Live(console=Console(), refresh_per_second=4) as live:
+    console = Console()
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
         while True:
             for line in lines:
                 line.look(read)
-            live.update(live_table(lines, read, port))
+            live.update(live_table(lines, read, port, width=console.width))
             await anyio.sleep(_SHOW_EVERY_LIVE)
 
 

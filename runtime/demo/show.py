@@ -8,6 +8,8 @@ from rich.table import Table
 from runtime.demo.line import Line, Reading
 
 _GIVEN_UP = {"sqs": "dead-lettered", "kinesis": "sent away", "dynamodb": "sent away"}
+_WIDE = 110
+"""Columns of a terminal."""
 _WAITING = {"sqs": "in the queue", "kinesis": "in the stream", "dynamodb": "in the stream"}
 
 
@@ -19,20 +21,22 @@ def plain_lines(lines: Sequence[Line], read: Reading) -> list[str]:
     ]
 
 
-def live_table(lines: Sequence[Line], read: Reading, port: int) -> Table:
+def live_table(lines: Sequence[Line], read: Reading, port: int, *, width: int) -> Table:
+    """Names and numbers, and what a handler does where the terminal is wide enough for it."""
     table = Table(
         title="esm demo: queues and streams, one worker, no AWS account",
-        caption=f"endpoint {read.endpoint.url} · metrics http://127.0.0.1:{port}/metrics · Ctrl-C ends it",
+        caption=f"endpoint {read.endpoint.url} · metrics http://127.0.0.1:{port}/metrics\nCtrl-C ends it",
     )
-    for name in ("source", "", "its handler"):
-        table.add_column(name)
-    for name in ("produced", "succeeded", "waiting", "failed attempts", "given up"):
-        table.add_column(name, justify="right")
-    table.add_column("shards")
+    for name in ("source", "its handler") if width >= _WIDE else ("source",):
+        table.add_column(name, no_wrap=True)
+    for name in ("made", "done", "waiting", "failed tries", "given up"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("shards", no_wrap=True)
     for line in lines:
         counts = line.counts
         numbers = (counts.produced, counts.succeeded, counts.waiting, counts.failed, counts.given_up)
-        table.add_row(line.name, line.source, line.shows, *(f"{number:,}" for number in numbers), _shards(line, read, ""))
+        about = (line.name, line.shows) if width >= _WIDE else (line.name,)
+        table.add_row(*about, *(f"{number:,}" for number in numbers), _shards(line, read, ""))
     return table
 
 
@@ -54,7 +58,7 @@ def account_as_json(lines: Sequence[Line]) -> str:
 
 
 def account(lines: Sequence[Line]) -> list[str]:
-    told = ["", "produced = succeeded + given up (dead-lettered, or sent to the on-failure destination) + still waiting"]
+    told = ["", "made = done + given up (dead-lettered, or sent to a destination) + still waiting"]
     for line in lines:
         counts = line.counts
         verdict = "accounted for" if counts.balance == 0 else f"{counts.balance} UNACCOUNTED FOR"

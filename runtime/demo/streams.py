@@ -28,7 +28,7 @@ class KinesisLine:
 
     name: str = "clicks"
     source: str = "kinesis"
-    shows: str = "bisects around poison, while shards split and merge"
+    shows: str = "bisects around poison; shards split, merge"
     handler: str = "clicks"
     counts: Counts = field(default_factory=Counts)
     serial: int = 0
@@ -102,7 +102,7 @@ class TableLine:
     endpoint: LocalEndpoint
     name: str = "inventory"
     source: str = "dynamodb"
-    shows: str = "reports poison, while shards roll over"
+    shows: str = "reports poison; shards roll over"
     handler: str = "inventory"
     counts: Counts = field(default_factory=Counts)
     serial: int = 0

@@ -1,7 +1,8 @@
-"""The embedded endpoint in the test's own loop, with queues, sends, counts and faults for a worker in another process."""
+"""The embedded endpoint in the test's own loop, with queues, streams, tables, sends, counts and faults for a worker elsewhere."""
 
+import base64
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,6 +11,8 @@ import aiohttp
 
 from runtime.local import LocalEndpoint
 from runtime.local.faults import Fault, parse_fault
+from runtime.local.kinesis.operations import OPERATIONS as KINESIS
+from runtime.local.kinesis.streams import LocalStream
 from runtime.local.operations import OPERATIONS
 from runtime.local.queues import Queue
 
@@ -18,11 +21,24 @@ REGION: Final = "eu-west-1"
 _SIGNED: Final = {
     "Authorization": f"AWS4-HMAC-SHA256 Credential={ACCOUNT}/20260101/{REGION}/sqs/aws4_request, SignedHeaders=host, Signature=0"
 }
+_JSON_1_1: Final = frozenset({"Kinesis_20131202"})
+"""All others speak JSON 1.0."""
+_STREAMS: Final = frozenset({"DescribeStream", "GetShardIterator", "GetRecords"})
+_KNOWN: Final = {"sqs": frozenset(OPERATIONS), "kinesis": frozenset(KINESIS), "dynamodbstreams": _STREAMS}
 _ENTRIES: Final = 10
+_RECORDS: Final = 500
 
 
 def arn_of(name: str) -> str:
     return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"
+
+
+def stream_arn(name: str) -> str:
+    return f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/{name}"
+
+
+def _record(text: str, key: str) -> dict[str, str]:
+    return {"Data": base64.b64encode(text.encode()).decode(), "PartitionKey": key}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +48,10 @@ class LocalAws:
     endpoint: LocalEndpoint
     http: aiohttp.ClientSession
 
-    async def ask(self, operation: str, **request: Any) -> Any:
-        headers = {**_SIGNED, "X-Amz-Target": f"AmazonSQS.{operation}", "Content-Type": "application/x-amz-json-1.0"}
+    async def ask(self, operation: str, *, of: str = "AmazonSQS", **request: Any) -> Any:
+        """`of`: the first part of the X-Amz-Target of a service."""
+        content = f"application/x-amz-json-1.{1 if of in _JSON_1_1 else 0}"
+        headers = {**_SIGNED, "X-Amz-Target": f"{of}.{operation}", "Content-Type": content}
         async with self.http.post(self.endpoint.url, data=json.dumps(request), headers=headers) as answer:
             assert answer.status == 200, await answer.text()
             return await answer.json(content_type=None)
@@ -68,7 +86,11 @@ class LocalAws:
     async def receive_all(self, name: str) -> list[dict[str, Any]]:
         """Every visible message, each once; they stay hidden for the queue's timeout."""
         messages: list[dict[str, Any]] = []
-        request = {"QueueUrl": self.url_of(name), "MaxNumberOfMessages": 10, "MessageSystemAttributeNames": ["All"]}
+        request: dict[str, Any] = {
+            "QueueUrl": self.url_of(name),
+            "MaxNumberOfMessages": 10,
+            "MessageSystemAttributeNames": ["All"],
+        }
         while got := (await self.ask("ReceiveMessage", **request)).get("Messages"):
             messages += got
         return messages
@@ -100,9 +122,80 @@ class LocalAws:
         """How often it was asked for, refused requests too."""
         return self.endpoint.state.requests[f"sqs.{operation}"]
 
+    # streams and tables
+
+    async def make_stream(self, name: str, *, shards: int = 1) -> str:
+        """Gives the ARN."""
+        await self._kinesis("CreateStream", StreamName=name, ShardCount=shards)
+        return stream_arn(name)
+
+    async def put(self, name: str, *texts: str, key: str | None = None) -> list[str]:
+        """Puts in this order; gives back the sequence numbers. Without a key, each record has its text for one."""
+        numbers: list[str] = []
+        for start in range(0, len(texts), _RECORDS):
+            records = [_record(text, key or text) for text in texts[start : start + _RECORDS]]
+            answer = await self._kinesis("PutRecords", StreamName=name, Records=records)
+            numbers += [record["SequenceNumber"] for record in answer["Records"]]
+        return numbers
+
+    async def put_keyed(self, name: str, texts: Mapping[str, Sequence[str]]) -> None:
+        """Under each key its texts, in that order; the keys take turns."""
+        for each in zip(*texts.values(), strict=True):
+            records = [_record(text, key) for key, text in zip(texts, each, strict=True)]
+            await self._kinesis("PutRecords", StreamName=name, Records=records)
+
+    async def split(self, name: str) -> str:
+        """Splits the first open shard in the middle of its hash keys; gives its id."""
+        shard = self.stream(name).open_shards[0]
+        middle = str((shard.keys.start + shard.keys.end) // 2)
+        await self._kinesis("SplitShard", StreamName=name, ShardToSplit=shard.id, NewStartingHashKey=middle)
+        return shard.id
+
+    async def merge(self, name: str) -> None:
+        """Merges the first two open shards."""
+        one, other = self.stream(name).open_shards[:2]
+        await self._kinesis("MergeShards", StreamName=name, ShardToMerge=one.id, AdjacentShardToMerge=other.id)
+
+    async def delete_stream(self, name: str) -> None:
+        await self._kinesis("DeleteStream", StreamName=name)
+
+    def stream(self, name: str) -> LocalStream:
+        return self.endpoint.kinesis.stream(name, account=ACCOUNT, region=REGION)
+
+    async def _kinesis(self, operation: str, **request: Any) -> Any:
+        return await self.ask(operation, of="Kinesis_20131202", **request)
+
+    async def make_table(self, name: str, *, shards: int = 1) -> str:
+        """A table with the string key `pk` and a stream; gives the stream's ARN."""
+        self.endpoint.dynamodb.new_stream_shards = shards
+        answer = await self._dynamodb(
+            "CreateTable",
+            TableName=name,
+            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+            BillingMode="PAY_PER_REQUEST",
+            StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
+        )
+        return str(answer["TableDescription"]["LatestStreamArn"])
+
+    async def put_items(self, table: str, *texts: str, key: str = "key") -> None:
+        """One after another under one key, each replacing the one before."""
+        for text in texts:
+            await self._dynamodb("PutItem", TableName=table, Item={"pk": {"S": key}, "text": {"S": text}})
+
+    async def _dynamodb(self, operation: str, **request: Any) -> Any:
+        return await self.ask(operation, of="DynamoDB_20120810", **request)
+
+    async def control(self, path: str, **body: Any) -> Any:
+        """`POST /_local/<path>`."""
+        async with self.http.post(f"{self.endpoint.url}/_local/{path}", json=body) as answer:
+            assert answer.status == 200, await answer.text()
+            return await answer.json()
+
+    # faults
+
     def add_fault(self, **given: Any) -> Fault:
-        known = {"sqs": frozenset(OPERATIONS)}
-        return self.endpoint.faults.add(parse_fault(given, services=known))
+        return self.endpoint.faults.add(parse_fault(given, services=_KNOWN))
 
     def add_faults(self, operations: Sequence[str], **given: Any) -> dict[str, Fault]:
         """The same fault for each operation."""

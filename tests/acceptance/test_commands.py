@@ -211,7 +211,10 @@ async def test_the_endpoint_prints_its_url_answers_and_ends_on_a_signal(tmp_path
         assert line.startswith("export AWS_ENDPOINT_URL=http://127.0.0.1:")
         url = line.strip().partition("=")[2]
         async with aiohttp.ClientSession() as http, http.get(f"{url}/_local/health") as answer:
-            assert await answer.json() == {"status": "ok", "services": ["dynamodb", "dynamodbstreams", "events", "kinesis", "lambda", "s3", "sns", "sqs"]}
+            assert await answer.json() == {
+                "status": "ok",
+                "services": ["dynamodb", "dynamodbstreams", "events", "kinesis", "lambda", "s3", "sns", "sqs"],
+            }
         process.send_signal(number)
         await wait_until(lambda: process.poll() is not None, "the endpoint ends")
         assert (process.returncode, process.stderr.read()) == (0, "")

@@ -116,10 +116,17 @@ class Site:
         }
 
     def write_config(
-        self, functions: Mapping[str, Any], mappings: Sequence[Mapping[str, Any]], *, grace: int = 1, http: str = "127.0.0.1:0"
+        self,
+        functions: Mapping[str, Any],
+        mappings: Sequence[Mapping[str, Any]],
+        *,
+        grace: int = 1,
+        http: str = "127.0.0.1:0",
+        state: str = "memory://",
+        **more: Any,
     ) -> Path:
-        """JSON is YAML. A short grace period, because an idle worker waits for its long polls when it stops."""
-        worker = {"http": http, "grace": grace, "state": "memory://", "log": {"format": "json"}}
+        """JSON is YAML. A short grace period, because an idle worker waits for its long polls when it stops. `more`: of `worker`."""
+        worker = {"http": http, "grace": grace, "state": state, "log": {"format": "json"}, **more}
         path = self.folder / "esm.yaml"
         path.write_text(json.dumps({"functions": functions, "mappings": list(mappings), "worker": worker}, indent=1))
         return path
@@ -189,6 +196,13 @@ class WorkerProcess:
     async def wait_log(self, event: str, *, seconds: float = _PATIENCE) -> dict[str, Any]:
         await wait_until(lambda: bool(self.log(event)), f"{event} in the log:\n{self.log_text()}", seconds=seconds)
         return self.log(event)[0]
+
+    async def wait(self, check: Callable[[], bool | Awaitable[bool]], what: str, *, seconds: float = _PATIENCE) -> None:
+        """`wait_until`, with the log as it is when it fails."""
+        try:
+            await wait_until(check, what, seconds=seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log_text()}") from None
 
     async def page(self, path: str) -> Page:
         started = await self.wait_log("worker_started")
