@@ -1,4 +1,4 @@
-"""The three measurements: CPU of so many messages, cost of idle queues, memory over time.
+"""The three measurements of SQS: CPU of so many messages, cost of idle queues, memory over time.
 
 A client is any child process that takes messages from the stub and deletes them. It is judged only by what the stub has
 seen, by its CPU time and memory as the system counts them, and by its exit with 0 on SIGTERM.
@@ -6,10 +6,9 @@ seen, by its CPU time and memory as the system counts them, and by its exit with
 
 import os
 import shlex
-import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any, Final, Literal
 
 import yaml
 
-from benchmarks.processes import Child, RunFailed, started
+from benchmarks.processes import Child, RunFailed, free_port, sleep_beside, started
 from benchmarks.stub_control import Stub
 from benchmarks.stub_queues import REGION, queue_arn
 
@@ -78,11 +77,12 @@ class Memory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """Where measurements run: the stub, a folder for files, the core of the client, and how the worker is started."""
+    """Where measurements run: the stub, a folder for files, the cores of client and stub, and how the worker is started."""
 
     stub: Stub
     folder: Path
     core: int | None
+    stub_core: int | None
     worker: str
     """A command; `-c FILE` is added."""
     in_flight: int
@@ -92,12 +92,11 @@ class Bench:
             return self.start_worker(contender.handler, queues=1, maximum_concurrency=self.in_flight)
         command = [sys.executable, "-m", "benchmarks.plain_loop", "--queue-arn", queue_arn("bench-0")]
         command += ["--concurrency", str(self.in_flight), "--handler", contender.handler]
-        return self._started(contender.name, command)
+        return self.start_client(contender.name, command)
 
     def start_worker(
         self, handler: HandlerKind, *, queues: int, maximum_concurrency: int | None
     ) -> AbstractContextManager[Child]:
-        file = self.folder / "esm.yaml"
         mappings: list[dict[str, Any]] = [
             {"name": f"bench-{number}", "FunctionName": "bench", "EventSourceArn": queue_arn(f"bench-{number}"), "BatchSize": 10}
             for number in range(queues)
@@ -105,10 +104,23 @@ class Bench:
         if maximum_concurrency is not None:
             for mapping in mappings:
                 mapping["ScalingConfig"] = {"MaximumConcurrency": maximum_concurrency}
-        function = {"Handler": _HANDLERS[handler], "CodeUri": str(Path(__file__).resolve().parent), "Timeout": 30}
-        worker = {"http": f"127.0.0.1:{_free_port()}", "state": "memory://"}
-        file.write_text(yaml.safe_dump({"functions": {"bench": function}, "mappings": mappings, "worker": worker}))
-        return self._started(f"worker {handler}", [*shlex.split(self.worker), "-c", str(file)])
+        return self.start_worker_with(f"worker {handler}", _HANDLERS[handler], mappings, state="memory://")
+
+    def start_worker_with(
+        self,
+        name: str,
+        handler: str,
+        mappings: Sequence[Mapping[str, Any]],
+        *,
+        state: str,
+        environment: Mapping[str, str] | None = None,
+    ) -> AbstractContextManager[Child]:
+        """`mappings` as in esm.yaml, of the function `bench`, which is `handler` in a module of this package."""
+        file = self.folder / "esm.yaml"
+        function = {"Handler": handler, "CodeUri": str(Path(__file__).resolve().parent), "Timeout": 30}
+        worker = {"http": f"127.0.0.1:{free_port()}", "state": state}
+        file.write_text(yaml.safe_dump({"functions": {"bench": function}, "mappings": [*mappings], "worker": worker}))
+        return self.start_client(name, [*shlex.split(self.worker), "-c", str(file)], environment)
 
     def stop(self, client: Child) -> None:
         """Raises RunFailed if it does not end well."""
@@ -116,7 +128,8 @@ class Bench:
         client.stop()
 
     @contextmanager
-    def _started(self, name: str, command: Sequence[str]) -> Iterator[Child]:
+    def start_client(self, name: str, command: Sequence[str], more: Mapping[str, str] | None = None) -> Iterator[Child]:
+        """`more`: of its environment, which leads to the stub."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
         environment |= {
             "AWS_ENDPOINT_URL": self.stub.url,
@@ -127,6 +140,7 @@ class Bench:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "NO_PROXY": "127.0.0.1",
             "no_proxy": "127.0.0.1",
+            **(more or {}),
         }
         with started(name, command, folder=self.folder, core=self.core, environment=environment) as child:
             yield child
@@ -159,9 +173,9 @@ def measure_idle(bench: Bench, *, queues: int, seconds: float) -> Idle:
     bench.stub.reset(messages=0)
     with bench.start_worker("async def", queues=queues, maximum_concurrency=None) as client:
         _wait_polled(bench.stub, queues, by=client)
-        _sleep(_SETTLE_SECONDS, client)
+        sleep_beside(client, _SETTLE_SECONDS)
         first, cpu = bench.stub.stats(), client.cpu()
-        _sleep(seconds, client)
+        sleep_beside(client, seconds)
         last, used = bench.stub.stats(), client.cpu() - cpu
         passed = last["now"] - first["now"]
         receives = last["requests"]["ReceiveMessage"] - first["requests"]["ReceiveMessage"]
@@ -197,17 +211,3 @@ def _wait_polled(stub: Stub, queues: int, *, by: Child) -> None:
         if time.monotonic() > deadline:
             raise RunFailed(f"{by.name} polled {polled} of {queues} queues in {_START_SECONDS:.0f} s\n{by.tail()}")
         time.sleep(0.2)
-
-
-def _sleep(seconds: float, client: Child) -> None:
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        time.sleep(min(left, 1.0))
-        client.check_alive()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

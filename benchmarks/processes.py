@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -27,6 +28,21 @@ def cores() -> tuple[int, int] | None:
     if sys.platform == "linux":
         usable = sorted(os.sched_getaffinity(0))
     return (usable[0], usable[1]) if len(usable) > 1 else None
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def sleep_beside(child: "Child", seconds: float) -> None:
+    """Raises RunFailed if the child ends meanwhile."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        time.sleep(min(left, 1.0))
+        child.check_alive()
 
 
 def pin(pid: int, core: int | None) -> None:
@@ -76,6 +92,16 @@ class Child:
             size = pages * os.sysconf("SC_PAGE_SIZE")
         else:
             size = int(_ps("rss", self.pid)) * 1024
+        return size
+
+    def peak_memory(self) -> int:
+        """Resident bytes at most so far; where the system does not keep that, now."""
+        status = Path(f"/proc/{self.pid}/status")
+        if sys.platform == "linux":
+            peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+            size = int(peak.split()[1]) * 1024
+        else:
+            size = self.memory()
         return size
 
     def stop(self) -> None:

@@ -6,11 +6,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from benchmarks.processes import Child, RunFailed, started
 from benchmarks.stub_queues import LONGEST_WAIT
+from benchmarks.stub_streams import Filling
 
 _START_SECONDS: Final = 20.0
 _SLICE: Final = 1.0
@@ -31,12 +34,19 @@ class Stub:
         """Start over with so many messages, and with long polls of any length."""
         self._ask("POST", f"/_stub/reset?messages={messages}&wait={LONGEST_WAIT}")
 
+    def reset_streams(self, filling: Filling) -> None:
+        self._ask("POST", f"/_stub/streams?{urlencode(asdict(filling))}")
+
     def end_long_polls(self) -> None:
         """Answer receives that wait, and let those that come wait only shortly: a client that drains need not sit them out."""
         self._ask("POST", f"/_stub/reset?messages=0&wait={_SHORT_WAIT}")
 
     def stats(self) -> dict[str, Any]:
         return self._ask("GET", "/_stub/stats")
+
+    def stream_stats(self) -> dict[str, Any]:
+        stats: dict[str, Any] = self.stats()["streams"]
+        return stats
 
     def wait_deleted(self, count: int, *, by: Child, seconds: float) -> dict[str, Any]:
         """The statistics as they were when `count` messages were deleted. Raises RunFailed if `by` ends, or after `seconds`."""

@@ -1,4 +1,6 @@
-"""An SQS endpoint that costs next to nothing, so that a benchmark measures the client: `python -m benchmarks.stub_endpoint`.
+"""An endpoint that costs next to nothing, so that a benchmark measures the client: `python -m benchmarks.stub_endpoint`.
+
+It speaks SQS (`stub_queues`), Kinesis and DynamoDB Streams (`stub_streams`), as far as readers go.
 
 HTTP/1.1 is read by hand: keep-alive, requests with Content-Length only, answers in the order of the requests, however
 they are cut into packets or lined up behind each other. On start one line of JSON on stdout names the port.
@@ -7,6 +9,7 @@ Its own state is under `/_stub/`:
 `GET  /_stub/stats`                          what was received, deleted and asked, since the last reset
 `GET  /_stub/wait?deleted=N&seconds=S`       the same, answered as soon as N messages are deleted, or after S seconds
 `POST /_stub/reset?messages=N[&batch=][&body=][&wait=]`   start over with N messages; receives that wait are answered at once
+`POST /_stub/streams?shards=N&records=N&page=N&size=N`    start the streams over with so many shards of so many records each
 """
 
 import argparse
@@ -22,6 +25,7 @@ from typing import Final, Protocol, runtime_checkable
 from urllib.parse import parse_qs, urlsplit
 
 from benchmarks.stub_queues import LONGEST_WAIT, MOST_PER_RECEIVE, Refused, StubQueues
+from benchmarks.stub_streams import Filling, StubStreams
 
 if sys.platform == "linux":
     import uvloop
@@ -43,6 +47,8 @@ _OPERATION_NAMES: Final = {
         "GetQueueUrl",
     )
 }
+_STREAM_TARGETS: Final = {"kinesis": "kinesis_20131202", "dynamodbstreams": "dynamodbstreams_20120810"}
+"""X-Amz-Target before the dot, in lower case."""
 _OK: Final = (
     b"HTTP/1.1 200 OK\r\nx-amzn-RequestId: 00000000-0000-4000-8000-000000000000\r\n"
     b"Content-Type: application/x-amz-json-1.0\r\nContent-Length: %d\r\n\r\n%b"
@@ -59,6 +65,11 @@ def _header(head: bytes, name: bytes) -> bytes:
     return head[start : head.index(b"\r\n", start)].strip()
 
 
+def _stream_target(name: str) -> bytes:
+    service, _, operation = name.partition(".")
+    return f"{_STREAM_TARGETS[service]}.{operation}".lower().encode()
+
+
 def _bad_request(message: str, *, code: str = "stub") -> bytes:
     body = json.dumps({"__type": code, "message": message}).encode()
     return _BAD % (len(body), body)
@@ -72,10 +83,12 @@ class _Writable(Protocol):
 
 
 class Endpoint:
-    """What all connections share: the queues, and who waits for what."""
+    """What all connections share: the queues, the streams, and who waits for what."""
 
     def __init__(self, queues: StubQueues, loop: asyncio.AbstractEventLoop) -> None:
         self.queues = queues
+        self.streams = StubStreams()
+        self.stream_operations = {_stream_target(name): name for name in self.streams.operations}
         self.loop = loop
         self.receives: set[Connection] = set()
         """Connections with a receive that waits for messages."""
@@ -100,6 +113,9 @@ class Endpoint:
                 case "/_stub/reset":
                     self._reset(query)
                     return self.stats()
+                case "/_stub/streams":
+                    self.streams.reset(Filling(**{name: int(query[name]) for name in ("shards", "records", "page", "size")}))
+                    return self.stats()
                 case "/_stub/wait":
                     return self._watch(connection, int(query["deleted"]), float(query["seconds"]))
                 case _:
@@ -116,7 +132,7 @@ class Endpoint:
         return None
 
     def stats(self) -> bytes:
-        body = json.dumps({**self.queues.stats(), "waiting": len(self.receives)}).encode()
+        body = json.dumps({**self.queues.stats(), "waiting": len(self.receives), "streams": self.streams.stats()}).encode()
         return _OK % (len(body), body)
 
     def _reset(self, query: dict[str, str]) -> None:
@@ -195,10 +211,13 @@ class Connection(asyncio.Protocol):
         target = _header(head, _TARGET)
         if not target:
             return self._endpoint.control(self, line.split(b" ", 2)[1].decode())
-        operation = _OPERATION_NAMES.get(target) or target.decode()
-        queues = self._endpoint.queues
+        queues, stream_operation = self._endpoint.queues, self._endpoint.stream_operations.get(target)
+        answer: bytes | float
         try:
-            answer = queues.answer(operation, body)
+            if stream_operation:
+                answer = self._endpoint.streams.answer(stream_operation, body)
+            else:
+                answer = queues.answer(_OPERATION_NAMES.get(target) or target.decode(), body)
         except Refused as refused:
             return _bad_request("the stub endpoint refuses this request", code=str(refused))
         if isinstance(answer, bytes):
