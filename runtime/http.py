@@ -1,6 +1,7 @@
 """Metrics and health over HTTP, on aiohttp (INTERFACE: HTTP)."""
 
 import json
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -47,7 +48,7 @@ class WorkerPages:
 
     async def mappings(self, _: web.Request) -> web.Response:
         now = anyio.current_time()
-        return _json({"mappings": [status.shown(now) for status in self._statuses]})
+        return _json({"mappings": [status.shown(now, time.time()) for status in self._statuses]})
 
 
 def _json(document: dict[str, Any], *, status: int = 200) -> web.Response:

@@ -128,6 +128,7 @@ class ShardRun:
                 page = await self._read(reader)
                 if page is None:
                     reader = await self._open(TRIM_HORIZON)
+                    await anyio.sleep(self._parts.spec.base_interval)
                     continue
                 more = page.more
                 await self._take_in(page)
@@ -213,6 +214,8 @@ class ShardRun:
         last, self._last_sequence = self._last_sequence, max(self._last_sequence, int(records[-1].id))
         if int(records[0].id) > last and len({record.id for record in records}) == len(records):
             return records
+        if int(records[-1].id) <= last:
+            self._telemetry.page_repeated(self._shard, first=records[0].id, last=records[-1].id, known=str(last))
         kept: list[Record] = []
         for record in records:
             if int(record.id) > last:

@@ -32,9 +32,14 @@ class Block:
     reason: str
     since: float
     """Epoch seconds."""
+    attempt: int = 0
+    """Of the next invocation, where one is tried again."""
+    detail: str = ""
 
     def __str__(self) -> str:
-        return f"{self.reason} since {datetime.fromtimestamp(self.since, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        since = f"since {datetime.fromtimestamp(self.since, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        when = f"attempt {self.attempt} {since}" if self.attempt else since
+        return f"{self.reason} ({when})" + (f": {self.detail}" if self.detail else "")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,8 +66,8 @@ class ShardStatus:
     """By lane."""
     behind: float | None = None
     """Seconds that the last read was behind the newest record."""
-    iterator_age: float = 0.0
-    """MET-35, of the last batch."""
+    in_flight: dict[int, float] = field(default_factory=dict)
+    """By lane, when the last record of its batch arrived in the stream: epoch seconds."""
     unfinished: int = 0
     """Records read and not covered by the checkpoint."""
     last_read: float | None = None
@@ -80,6 +85,10 @@ class ShardStatus:
     restarts: int = 0
     in_vain: int = 0
     """How often the watchdog restarted it since it last read or advanced."""
+
+    def iterator_age(self, wall: float) -> float:
+        """MET-35, and growing for as long as the batch is not done; `wall` is epoch seconds."""
+        return max((wall - arrived for arrived in self.in_flight.values()), default=0.0)
 
     @property
     def overdue_since(self) -> float | None:
@@ -151,15 +160,15 @@ class ShardStatus:
             return 0.0
         return max(0.0, now - max([self.alive, *self.expected.values()]))
 
-    def shown(self, now: float) -> dict[str, Any]:
-        """The JSON of one shard."""
+    def shown(self, now: float, wall: float) -> dict[str, Any]:
+        """The JSON of one shard; `now` is monotonic, `wall` epoch seconds."""
         return {
             "shard": self.shard,
             "state": self.state.value,
             "owner": self.owner,
             "checkpoint": self.checkpoint,
             "lag_seconds": self.behind,
-            "iterator_age_seconds": round(self.iterator_age, 3),
+            "iterator_age_seconds": round(self.iterator_age(wall), 3),
             "unfinished": self.unfinished,
             "seconds_since_read": _since(self.last_read, now),
             "seconds_since_advance": _since(self.last_advance, now),

@@ -34,6 +34,12 @@ class SourceHealth:
         cap = _REJECTED_CAP if isinstance(error, SourceRejected) else _UNAVAILABLE_CAP
         return backoff(failures, base=_BASE, cap=cap, jitter=self._jitter())
 
+    def forget(self, who: str) -> None:
+        """It asks no more."""
+        if self._failures.pop(who, None) is not None and not self._failures:
+            self._status.error = None
+            self._told.clear()
+
     def answered(self, who: str) -> None:
         if self._failures.pop(who, None) is not None and not self._failures:
             self._status.error = None

@@ -122,8 +122,11 @@ class MappingStatus:
             return f"none of its {len(shards)} open shards is ours: {first.shard}: {first.why_not_moving}"
         return None
 
-    def shown(self, now: float) -> dict[str, Any]:
-        """The JSON of one mapping: AWS's keys for what AWS shows (API-40, API-41), ours in lower case. `now` is monotonic."""
+    def shown(self, now: float, wall: float) -> dict[str, Any]:
+        """The JSON of one mapping: AWS's keys for what AWS shows (API-40, API-41), ours in lower case.
+
+        `now` is monotonic, `wall` the wall clock.
+        """
         mapping = self.mapping
         return {
             "name": mapping.name,
@@ -143,7 +146,7 @@ class MappingStatus:
             "overdue": self.overdue,
             "restarts": self.restarts,
             **self.facts,
-            **({"shards": [self.shards[shard].shown(now) for shard in sorted(self.shards)]} if mapping.stream else {}),
+            **({"shards": [self.shards[shard].shown(now, wall) for shard in sorted(self.shards)]} if mapping.stream else {}),
         }
 
     def _shown_slots(self) -> dict[str, Any]:

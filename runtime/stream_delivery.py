@@ -70,6 +70,12 @@ class StreamDelivery:
         self._telemetry.mapping.batch_released(len(batch.records), size=batch.size, waited=waited)
         if not self._parts.settings.tumbling_window:
             return await self._deliver(batch, lane)
+        if (
+            self.checkpoints.window is not None
+            and self.checkpoints.window.state_too_large
+            and not await self.end_window(early=True)
+        ):
+            return False  # as of a checkpoint that was written just before a crash
         rest: Batch | None = batch
         while rest is not None:
             now, rest = self._open_window(rest).split(rest)
@@ -101,12 +107,13 @@ class StreamDelivery:
                 self._telemetry.window_ended(self._held.lease.shard, early=early)
             else:
                 failures += 1
-                self._block(0, f"retrying the last invocation of a tumbling window, attempt {failures + 1}")
+                self._block(0, "retrying the last invocation of a tumbling window", attempt=failures + 1)
                 await self._rest(backoff(failures, base=_RETRY_BASE, cap=_RETRY_CAP, jitter=self._parts.jitter()))
         return True
 
     async def _deliver(self, batch: Batch, lane: int) -> bool:
         pending = deque([batch])
+        self._status.in_flight[lane] = batch.records[-1].arrived
         while pending:
             decision = await self._try(pending[0], lane)
             if decision is None:
@@ -117,6 +124,7 @@ class StreamDelivery:
                 return False
         self._status.blocks.pop(lane, None)
         self._failures.pop(lane, None)
+        self._status.in_flight.pop(lane, None)
         return True
 
     async def _try(self, batch: Batch, lane: int) -> Decision | None:
@@ -140,9 +148,10 @@ class StreamDelivery:
             report, stateful = self._parts.mapping.report_item_failures, self._parts.settings.tumbling_window > 0
             decision = decide_stream(batch, outcome, policy, report_item_failures=report, stateful=stateful)
             self._tell(outcome, decision, batch, request_id, lane)
-            if isinstance(outcome, FunctionError):
+            done = await self._carry_out(batch, decision, outcome, request_id, lane)
+            if isinstance(outcome, FunctionError):  # what was given up is done with, also if only a restart ends the handler
                 await self._wait_overdue(outcome, lane)
-        return decision if await self._carry_out(batch, decision, outcome, request_id, lane) else None
+        return decision if done else None
 
     async def _carry_out(self, batch: Batch, decision: Decision, outcome: Outcome, request_id: str, lane: int) -> bool:
         if decision.settled:
@@ -161,11 +170,12 @@ class StreamDelivery:
         if self._discarder.asks_destination(decision):
             event = self._event(decision.discarded)
             while True:
-                problem = await self._discarder.send(batch, decision, outcome=outcome, request_id=request_id, event=event)
+                with self._status.busy(_OVERHEAD):
+                    problem = await self._discarder.send(batch, decision, outcome=outcome, request_id=request_id, event=event)
                 if problem is None:
                     break
                 failures += 1
-                self._block(lane, f"the on-failure destination takes nothing: {problem}")
+                self._block(lane, "the on-failure destination takes nothing", detail=problem)
                 if not await self._rest(backoff(failures, base=_RETRY_BASE, cap=_RETRY_CAP, jitter=self._parts.jitter())):
                     return False
                 await self._held.check()
@@ -202,8 +212,6 @@ class StreamDelivery:
     async def _invoke(self, event: dict[str, Any], request_id: str, *, records: tuple[Record, ...]) -> Outcome:
         await self._held.check()
         telemetry, began = self._telemetry.mapping, anyio.current_time()
-        if records:
-            self._status.iterator_age = max(0.0, self._parts.clock() - records[-1].arrived)
         with self._abandoning(len(records)), self._status.busy(self._parts.function.timeout + _OVERHEAD):
             telemetry.invocation_began()
             self._parts.status.delivering += 1
@@ -230,19 +238,21 @@ class StreamDelivery:
         match outcome:
             case Succeeded():
                 failed = records - len(decision.settled)
-                telemetry.function_succeeded(request_id=request_id, records=records, failed=failed, problem=decision.problem)
+                times = self._count_failure(lane, decision.problem) if decision.problem else 1
+                telemetry.function_succeeded(
+                    request_id=request_id, records=records, failed=failed, problem=decision.problem, times=times
+                )
             case FunctionError():
                 times = self._count_failure(lane, f"{outcome.error_type}: {outcome.message}")
                 where = {"shard": self._held.lease.shard, **_ends(batch)}
                 telemetry.function_failed(outcome, request_id=request_id, records=records, times=times, where=where)
             case NotInvoked(reason=reason):
                 telemetry.function_throttled(request_id=request_id, records=records, reason=reason, first=batch.throttles == 0)
-        if decision.problem is not None:
-            self._count_failure(lane, decision.problem)
         if decision.problem is not None or not isinstance(outcome, Succeeded):
             self._parts.status.last_result = "PROBLEM: Function call failed"
 
     def _count_failure(self, lane: int, what: str) -> int:
+        what = what[:_LONGEST_REASON]
         before, times = self._failures.get(lane, ("", 0))
         self._failures[lane] = (what, times + 1 if what == before else 1)
         return self._failures[lane][1]
@@ -256,7 +266,7 @@ class StreamDelivery:
         self._telemetry.mapping.overdue_handlers(self._parts.status.overdue, 1)
         self._block(lane, "a handler runs on past its time limit")
         try:
-            await self._closing.unless_begun(outcome.still_running)
+            await self._parts.drain.unless_begun(outcome.still_running)  # a mere hand-over waits: two would work on one batch
         finally:
             self._parts.status.overdue -= 1
             self._status.overdue.pop(lane, None)
@@ -270,18 +280,22 @@ class StreamDelivery:
         failures, cap = (batch.throttles, _THROTTLE_CAP) if throttled else (max(1, batch.retries), _RETRY_CAP)
         pause = backoff(failures, base=_RETRY_BASE, cap=cap, jitter=self._parts.jitter())
         what = _described(batch)
-        why = "" if throttled else self._failures.get(lane, ("reported as failed", 1))[0][:_LONGEST_REASON]
-        self._block(lane, f"throttled: {what}" if throttled else f"retrying {what}, attempt {batch.retries + 1} ({why})")
+        if throttled:
+            self._block(lane, f"throttled: {what}")
+        else:
+            why = self._failures.get(lane, ("reported as failed", 1))[0]
+            self._block(lane, f"retrying {what}", attempt=batch.retries + 1, detail=why)
         return await self._rest(min(pause, age_left(batch, self._parts.clock(), self._parts.settings.retry)))
 
     async def _rest(self, seconds: float) -> bool:
         with self._status.busy(seconds):
             return await self._closing.pause(seconds)
 
-    def _block(self, lane: int, reason: str) -> None:
+    def _block(self, lane: int, reason: str, *, attempt: int = 0, detail: str = "") -> None:
         """Keeps the time since when the lane has been blocked at all."""
         before = self._status.blocks.get(lane)
-        self._status.blocks[lane] = Block(reason=reason, since=before.since if before else self._parts.clock())
+        since = before.since if before else self._parts.clock()
+        self._status.blocks[lane] = Block(reason=reason, since=since, attempt=attempt, detail=detail)
 
     def _open_window(self, batch: Batch) -> OpenWindow:
         checkpoints = self.checkpoints

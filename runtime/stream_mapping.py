@@ -68,7 +68,8 @@ class _StreamMapping:
         """Shards that could not be renewed in time: the counter that we wrote last."""
         self._seen: dict[str, tuple[int, float]] = {}
         """For each shard its counter, and since when we have seen it so."""
-        self._resuming = True
+        self._first_look = True
+        self._resuming_until = anyio.current_time() + 2 * parts.failover
         self._listing = anyio.CancelScope()
 
     async def run(self) -> None:
@@ -116,7 +117,8 @@ class _StreamMapping:
             self._parts.status.tell_state(str(error))
             self._telemetry.state_failed(error, who=_ROUNDS)
             self._list_at = max(self._list_at, anyio.current_time() + self._parts.failover / 3)
-        return min(self._parts.failover / 3, max(0.0, self._list_at - anyio.current_time()))
+        soon = 1.0 if anyio.current_time() < self._resuming_until else inf
+        return min(soon, self._parts.failover / 3, max(0.0, self._list_at - anyio.current_time()))
 
     async def _list(self, leases: list[Lease]) -> list[Lease]:
         """Make rows for new shards, forget those of shards that are done and long gone. While it fails, known shards go on.
@@ -190,9 +192,9 @@ class _StreamMapping:
 
     async def _follow_plan(self, leases: Sequence[Lease], shards: TaskGroup) -> None:
         worker = self._parts.worker
-        before = await self._parts.store.silence(self._parts.scope) if self._resuming else {}
+        before = await self._parts.store.silence(self._parts.scope) if self._first_look else {}
         now = anyio.current_time()
-        if self._resuming:  # who died before we started need not be waited for as long again
+        if self._first_look:  # who died before we started need not be waited for as long again
             self._seen = {lease.shard: (lease.counter, now - before.get(lease.shard, 0.0)) for lease in leases}
         self._seen = {lease.shard: self._sight(lease, now) for lease in leases}
         quiet = {shard: now - since for shard, (_, since) in self._seen.items()}
@@ -203,9 +205,9 @@ class _StreamMapping:
             held=self._keeper.held,
             quiet=quiet,
             failover=self._parts.failover,
-            resuming=self._resuming,
+            resuming=now < self._resuming_until,
         )
-        self._resuming = False
+        self._first_look = False
         self._show(leases, quiet)
         taken: list[HeldLease] = []
         try:
@@ -278,9 +280,10 @@ class _StreamMapping:
             await run.run()
         finally:
             del self._runs[held.lease.shard]
-            self._health.answered(held.lease.shard)
+            self._health.forget(held.lease.shard)
             status.running, status.owner, status.error = False, None, None
-            status.unfinished, status.iterator_age, status.behind = 0, 0.0, None
+            status.unfinished, status.behind = 0, None
+            status.in_flight.clear()
             status.last_read = status.last_advance = None
             status.blocks.clear()
 
@@ -318,7 +321,8 @@ class _StreamMapping:
         shards = self._parts.status.shards
 
         def iterator_age() -> float:
-            return max((status.iterator_age for status in shards.values() if status.unfinished), default=0.0)
+            wall = self._parts.clock()
+            return max((status.iterator_age(wall) for status in shards.values()), default=0.0)
 
         def checkpoint_age() -> float:
             now = anyio.current_time()

@@ -38,6 +38,11 @@ class StreamTelemetry:
         self.mapping.count("esm_position_gaps_total")
         self._log.error("position_lost", shard=shard, checkpoint=checkpoint, goes_on=goes_on, error=str(error))
 
+    def page_repeated(self, shard: str, *, first: str, last: str, known: str) -> None:
+        """A whole page that lies before what was read already: it is passed over."""
+        hint = "once in a while is a repeated answer; again and again, the stream has begun its numbers anew: rename the mapping"
+        self._log.warning("page_repeated", shard=shard, first=first, last=last, known=known, hint=hint)
+
     def window_dropped(self, shard: str, *, reason: str) -> None:
         self._log.error("window_dropped", shard=shard, reason=reason)
 

@@ -209,11 +209,14 @@ class MappingTelemetry:
         self._concurrent.dec()
         self._duration.observe(duration)
 
-    def function_succeeded(self, *, request_id: str, records: int, failed: int, problem: str | None) -> None:
+    def function_succeeded(self, *, request_id: str, records: int, failed: int, problem: str | None, times: int = 1) -> None:
+        """`times`: how often in a row there was this problem; told once, then when that has doubled."""
         self._invocations.inc()
         self._invoked.inc(records)
         if failed:
             self._failed.inc(failed)
+        if problem and times & (times - 1):
+            return
         if problem:
             self._log.warning("answer_not_understood", request_id=request_id, records=records, problem=problem)
         elif failed:

@@ -104,7 +104,7 @@ def drop_expired(batch: Batch, now: float, policy: RetryPolicy, *, retention: fl
     lifetime = retention if retention is not None and tried else inf
 
     def condition_of(record: Record) -> str | None:
-        age = now - record.arrived
+        age = now - record.arrived if record.arrived > 0 else 0.0
         return AGE_EXCEEDED if age >= limit else EXPIRED if age >= lifetime else None
 
     condition = condition_of(batch.records[0])
@@ -121,7 +121,11 @@ def drop_expired(batch: Batch, now: float, policy: RetryPolicy, *, retention: fl
 
 def age_left(batch: Batch, now: float, policy: RetryPolicy) -> float:
     """Seconds until the first record of the batch is too old: no pause is to last longer (COM-83)."""
-    return inf if policy.age == UNLIMITED else max(0.0, policy.age - (now - batch.records[0].arrived))
+    return (
+        inf
+        if policy.age == UNLIMITED or batch.records[0].arrived <= 0
+        else max(0.0, policy.age - (now - batch.records[0].arrived))
+    )
 
 
 def _fail_from(batch: Batch, policy: RetryPolicy, first: int) -> Decision:

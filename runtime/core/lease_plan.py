@@ -9,8 +9,13 @@ import hashlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
+from typing import Final
 
 from runtime.core.lease import Lease
+
+_DEAD_NAMESAKE: Final = 0.4
+"""Of the failover time: longer than an owner that lives takes to renew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +43,8 @@ def plan_leases(
 ) -> LeasePlan:
     """Plan for `worker`, which holds the shards `held`.
 
-    `quiet`: for each shard, the seconds for which its counter has stood still before our own eyes. `resuming`: our first look,
-    when rows that carry our name are those of the process before us.
+    `quiet`: for each shard, the seconds for which its counter has stood still before our own eyes. `resuming`: we have just
+    begun, so rows that carry our name are those of the process before us, once they have missed a renewal.
     """
     rows = {lease.shard: lease for lease in leases}
     workable = [lease for lease in leases if not lease.ended and not unfinished_parents(lease, rows)]
@@ -51,7 +56,7 @@ def plan_leases(
             return True
         if lease.owner is None:
             return lease.wanted_by in (None, worker)
-        return resuming and lease.owner == worker
+        return resuming and lease.owner == worker and quiet.get(lease.shard, inf) >= failover * _DEAD_NAMESAKE
 
     free = {lease.shard: lease for lease in workable if is_free(lease)}
     busy = [lease for lease in workable if lease.shard not in free and lease.shard not in held]

@@ -36,10 +36,12 @@ class OpenWindow:
         """The reverse of `text`. Raises ValueError."""
         try:
             found = json.loads(text)
-            return cls(start=int(found["start"]), end=int(found["end"]), state=dict(found["state"]))
-        except (KeyError, TypeError, OverflowError) as error:
-            msg = f"no tumbling window: {text[:100]!r}"
+            window = cls(start=int(found["start"]), end=int(found["end"]), state=dict(found["state"]))
+            _iso(window.start), _iso(window.end)
+        except (KeyError, TypeError, ValueError, OverflowError, OSError) as error:
+            msg = f"what is kept beside the checkpoint is no tumbling window: {type(error).__name__}"  # the state is the user's
             raise ValueError(msg) from error
+        return window
 
     @property
     def text(self) -> str:

@@ -29,6 +29,9 @@ T = TypeVar("T")
 _Row: TypeAlias = tuple[str, str, str, str, str | None, str | None, int, str | None, float]
 """In the order of the columns; the last is when the owner last wrote the row, by the clock that all processes of a host share."""
 _LOAD: Final = "SELECT * FROM leases WHERE scope = ? ORDER BY shard"
+_LONGEST_CALL: Final = 15.0
+"""Seconds: three times as long as a call waits for other processes. Then it may or may not have been carried out."""
+_LAST_WORD: Final = 5.0
 _SILENCE: Final = "SELECT shard, written FROM leases WHERE scope = ?"
 _CREATE: Final = "INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _TAKE: Final = """
@@ -74,7 +77,7 @@ class SqliteStore:
             try:
                 yield cls(path, thread, connection, identity)
             finally:
-                with anyio.CancelScope(shield=True):
+                with anyio.move_on_after(_LAST_WORD, shield=True), suppress(StateError):
                     await thread.run(connection.close)
         finally:
             thread.end()
@@ -197,9 +200,9 @@ class _Call(Generic[T]):
         self._answer: asyncio.Future[T] = self._loop.create_future()
 
     async def wait(self) -> T:
-        with anyio.CancelScope(shield=True):
-            answer = await self._answer
-        return answer  # noqa: RET504  # a scope may swallow its cancellation, so mypy wants a return behind it
+        with anyio.move_on_after(_LONGEST_CALL, shield=True):
+            return await self._answer
+        raise StateError(f"the state file has not answered for {_LONGEST_CALL:.0f} seconds: see to its disk")
 
     def run(self) -> None:
         """In the thread."""

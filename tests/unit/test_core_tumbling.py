@@ -143,11 +143,15 @@ def test_a_text_that_is_no_window_is_refused(text: str) -> None:
         OpenWindow.parse(text)
 
 
-def test_what_is_no_window_is_shown_but_not_at_any_length() -> None:
+def test_what_is_no_window_is_told_without_the_users_state() -> None:
     with pytest.raises(ValueError, match="no tumbling window") as caught:
-        OpenWindow.parse('{"start":111}' + " " * 1000)
-    assert '{"start":111}' in str(caught.value)
-    assert len(str(caught.value)) < 150
+        OpenWindow.parse('{"start":111,"state":{"card":"4111"}}')
+    assert "4111" not in str(caught.value)
+
+
+def test_a_window_at_the_end_of_time_is_none() -> None:
+    with pytest.raises(ValueError, match="no tumbling window"):
+        OpenWindow.parse('{"start":1000000000000000,"end":1000000000000060,"state":{}}')
 
 
 # what the handler must answer

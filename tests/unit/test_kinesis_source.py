@@ -378,9 +378,7 @@ async def test_kin_16_the_end_is_an_iterator_that_is_null_or_missing(nothing: di
     ids=["caught up", "behind", "full", "empty and behind", "empty", "ended"],
 )
 @virtual_time
-async def test_kin_10_more_waits_when_the_page_is_behind_or_was_full(
-    answer: dict[str, Any], more: bool
-) -> None:
+async def test_kin_10_more_waits_when_the_page_is_behind_or_was_full(answer: dict[str, Any], more: bool) -> None:
     assert (await (await Scene(get_records=answer).open()).read(limit=3)).more is more
 
 

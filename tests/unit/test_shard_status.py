@@ -20,10 +20,10 @@ def test_every_state_says_why_the_shard_is_not_moving() -> None:
     assert view(status) == (ShardState.WAITING, "waiting for its parent s1 and s2")
     status.running = True
     assert view(status) == (ShardState.READING, None)
-    status.blocks[0] = Block(reason="retrying record 5, attempt 9", since=1763726591.0)
-    assert view(status) == (ShardState.BLOCKED, "retrying record 5, attempt 9 since 2025-11-21 12:03:11 UTC")
+    status.blocks[0] = Block(reason="retrying record 5", since=1763726591.0, attempt=9, detail="ValueError: no")
+    assert view(status) == (ShardState.BLOCKED, "retrying record 5 (attempt 9 since 2025-11-21 12:03:11 UTC): ValueError: no")
     status.error = SourceUnavailable("GetRecords on s0: no answer", code="no_answer")
-    assert str(status.why_not_moving).endswith("UTC; GetRecords on s0: no answer")
+    assert str(status.why_not_moving).endswith("ValueError: no; GetRecords on s0: no answer")
     status.ended = True
     assert view(status) == (ShardState.ENDED, None)
 

@@ -99,7 +99,7 @@ def test_why_a_mapping_does_not_move(facts: dict[str, Any], why: str | None) -> 
 
 def test_what_is_shown_is_json_with_aws_s_keys() -> None:
     one = status(report=True, concurrency=10, error=REJECTED, facts={"VisibilityTimeout": 30}, slots=10, allowed=9, restarts=1)
-    assert json.loads(json.dumps(one.shown(0.0))) == {
+    assert json.loads(json.dumps(one.shown(0.0, 0.0))) == {
         "name": "orders-queue",
         "EventSourceArn": "arn:aws:sqs:eu-west-1:123456789012:orders",
         "FunctionArn": "arn:aws:lambda:eu-west-1:123456789012:function:orders",
@@ -123,7 +123,7 @@ def test_what_is_shown_is_json_with_aws_s_keys() -> None:
 
 
 def test_what_is_not_configured_is_shown_as_aws_shows_it() -> None:
-    shown = json.loads(json.dumps(status().shown(0.0)))
+    shown = json.loads(json.dumps(status().shown(0.0, 0.0)))
     assert shown["FunctionResponseTypes"] == []
     assert "ScalingConfig" not in shown
     assert (shown["ready"], shown["why"], shown["error"]) == (True, None, None)

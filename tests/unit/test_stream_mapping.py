@@ -523,7 +523,7 @@ async def test_a_worker_that_starts_again_and_again_still_gets_its_shards_after_
 
 
 @virtual_time
-async def test_a_worker_with_the_id_of_the_one_before_goes_on_at_once() -> None:
+async def test_a_worker_with_the_id_of_the_one_before_goes_on_before_the_failover_time() -> None:
     world = World()
     numbers = world.stream.put("a", 5)
     async with anyio.create_task_group() as tasks:
@@ -532,7 +532,7 @@ async def test_a_worker_with_the_id_of_the_one_before_goes_on_at_once() -> None:
         first.kill()
         later = world.stream.put("a", 5)
         second = world.start(tasks, "w1")
-        await wait(lambda: world.checkpoints()[S0] == later[-1], within=1.5)
+        await wait(lambda: world.checkpoints()[S0] == later[-1], within=6)
         second.drain.begin()
 
 
@@ -545,7 +545,7 @@ async def test_a_failure_that_repeats_is_told_in_full_once_and_then_when_its_cou
         async with world.running() as worker:
             await wait(lambda: len(world.function.invoked) == 8)
             await anyio.sleep(1)
-            assert "retrying 3 records from 1 to 3, attempt 9 (Exception: no) since" in str(worker.status.why_not_moving)
+            assert "retrying 3 records from 1 to 3 (attempt 9 since 2025-" in str(worker.status.why_not_moving)
     told = [line for line in logs if line["event"] == "function_failed"]
     assert len(told) == 4  # the 1st, 2nd, 4th and 8th
     assert {(line["shard"], line["first"], line["last"]) for line in told} == {(S0, "1", "3")}
