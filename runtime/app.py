@@ -30,7 +30,6 @@ from runtime.slots import Slots
 from runtime.status import MappingStatus
 from runtime.stores import open_store
 from runtime.stream_mapping import StreamParts, run_stream_mapping
-from runtime.stream_parts import MOST_READS
 from runtime.supervisor import Supervised, supervise
 from runtime.telemetry import MappingTelemetry, Telemetry
 
@@ -81,7 +80,6 @@ class Worker:
         self._drain = drain
         limits = {name: spec.reserved_concurrency for name, spec in config.functions.items()} | dict.fromkeys(one_at_a_time, 1)
         self._limiters = {name: anyio.CapacityLimiter(limit) for name, limit in limits.items() if limit}
-        self._reads = anyio.CapacityLimiter(MOST_READS)
         self._jitter = random.Random().random  # noqa: S311  # spreads requests; nothing secret
         self._statuses = tuple(self._status(mapping) for mapping in config.mappings)
 
@@ -138,7 +136,6 @@ class Worker:
             store=store,
             worker=worker.id,
             limiter=self._limiters.get(mapping.function),
-            reads=self._reads,
             drain=self._drain,
             status=status,
             telemetry=telemetry,

@@ -35,6 +35,8 @@ _FORGET_AFTER: Final = 3600.0
 """Seconds for which listings must not have shown an ended shard."""
 _RESTART_BASE: Final = 1.0
 _RESTART_CAP: Final = 60.0
+_STEADY: Final = 300.0
+"""Seconds after which a crash counts as the first again."""
 _REVIVED: Final = (
     "it was read to its end, and is open again: the stream was probably deleted and made again under its name. Delete the"
     " mapping's positions, or give the mapping another name, and it begins at its StartingPosition"
@@ -198,12 +200,12 @@ class _StreamMapping:
             self._seen = {lease.shard: (lease.counter, now - before.get(lease.shard, 0.0)) for lease in leases}
         self._seen = {lease.shard: self._sight(lease, now) for lease in leases}
         quiet = {shard: now - since for shard, (_, since) in self._seen.items()}
-        quiet |= {lease.shard: inf for lease in leases if self._lost.get(lease.shard) == lease.counter}  # still ours
+        ours = {lease.shard: inf for lease in leases if self._lost.get(lease.shard) == lease.counter}  # nobody took it since
         plan = plan_leases(
             leases,
             worker=worker,
             held=self._keeper.held,
-            quiet=quiet,
+            quiet=quiet | ours,
             failover=self._parts.failover,
             resuming=now < self._resuming_until,
         )
@@ -238,10 +240,11 @@ class _StreamMapping:
             with held.scope:
                 crashes = 0
                 while not self._parts.drain.begun and not held.lease.ended and held.lease.wanted_by in (None, self._parts.worker):
+                    began = anyio.current_time()
                     try:
                         await self._run(held, status)
                     except Exception as error:  # noqa: BLE001  # one bad shard must not stop the others
-                        crashes += 1
+                        crashes = 1 if anyio.current_time() - began > _STEADY else crashes + 1
                         await self._rest_after_crash(error, status, crashes)
         finally:
             if held.expired:
@@ -313,7 +316,7 @@ class _StreamMapping:
             status.ended = lease.ended
             if not status.running:
                 status.checkpoint, status.owner = str(lease.checkpoint), lease.owner
-                status.namesake = lease.owner == self._parts.worker
+                status.namesake = lease.owner == self._parts.worker and self._lost.get(lease.shard) != lease.counter
                 status.owner_silent, status.takeover = quiet[lease.shard], self._parts.failover
                 status.waiting_for = unfinished_parents(lease, rows)
 

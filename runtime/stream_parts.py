@@ -15,8 +15,11 @@ from runtime.leases import LeaseStore
 from runtime.status import MappingStatus
 from runtime.telemetry import MappingTelemetry
 
-MOST_READS: Final = 64
-"""Pages that arrive together are decoded one after the other, and meanwhile nothing else turns, no renewal of a lease either."""
+MOST_READS: Final = 256
+"""Pages that arrive together are decoded one after the other, and meanwhile nothing else turns, no renewal of a lease either.
+
+Far more than are ever in the air unless many hang, so that those do not keep the others waiting.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +44,7 @@ class StreamParts:
     """The wall clock, for the age of records."""
     jitter: Callable[[], float]
     reads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(MOST_READS))
-    """Reads of shards at once, over all mappings of the worker."""
+    """Reads of shards at once."""
     failover: float = 10.0
     """How long the counter of a lease must stand still until another worker may take it."""
     watchdog: float = 300.0
