@@ -292,9 +292,9 @@ class StreamDelivery:
             return await self._closing.pause(seconds)
 
     def _block(self, lane: int, reason: str, *, attempt: int = 0, detail: str = "") -> None:
-        """Keeps the time since when the lane has been blocked at all."""
+        """Keeps the time since when the lane has been blocked for this reason."""
         before = self._status.blocks.get(lane)
-        since = before.since if before else self._parts.clock()
+        since = before.since if before and before.reason == reason else self._parts.clock()
         self._status.blocks[lane] = Block(reason=reason, since=since, attempt=attempt, detail=detail)
 
     def _open_window(self, batch: Batch) -> OpenWindow:

@@ -172,9 +172,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
 
 def _is_new(connection: sqlite3.Connection, path: Path) -> bool:
     """Whether nothing is in it yet. Raises StateError if something of others is, or of a later version."""
-    ((application,),) = connection.execute("PRAGMA application_id").fetchall()
-    ((version,),) = connection.execute("PRAGMA user_version").fetchall()
-    ((things,),) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+    application, version, things = _contents(connection)
     if (application, version, things) == (0, 0, 0):
         return True
     if application != APPLICATION_ID:
@@ -183,6 +181,21 @@ def _is_new(connection: sqlite3.Connection, path: Path) -> bool:
         message = f"a later version of esm-runtime wrote it (format {version}, this one knows {VERSION}): update esm-runtime"
         raise StateError(f"state file {path}: {message}, or name another file")
     return False
+
+
+def _contents(connection: sqlite3.Connection) -> tuple[int, int, int]:
+    """Application, version, number of things in it: all at one moment, as another process may be making the file."""
+    alone = not connection.in_transaction
+    if alone:
+        connection.execute("BEGIN")
+    try:
+        ((application,),) = connection.execute("PRAGMA application_id").fetchall()
+        ((version,),) = connection.execute("PRAGMA user_version").fetchall()
+        ((things,),) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+    finally:
+        if alone:
+            connection.rollback()
+    return application, version, things
 
 
 def _what(error: sqlite3.Error) -> str:

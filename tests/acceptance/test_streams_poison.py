@@ -192,7 +192,7 @@ async def test_a_mapping_that_blocks_keeps_its_shard_until_the_destination_takes
 
             async def blocked() -> bool:
                 (shard,) = (await worker.mapping("m"))["shards"]
-                return shard["state"] == "blocked" and "the on-failure destination takes nothing: " in shard["why"]
+                return shard["state"] == "blocked" and "the on-failure destination takes nothing (since 20" in shard["why"]
 
             await worker.wait(blocked, "the mapping says why")
             shown = await worker.mapping("m")

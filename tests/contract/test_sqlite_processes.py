@@ -154,8 +154,8 @@ def stop_halfway(path: Path, pipe: Connection, name: str) -> None:
         connection.execute("PRAGMA cache_size = 1")  # what is changed goes to the log before it is committed
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("UPDATE leases SET owner = ?, counter = 77", (name,))
-        rows = [(NEW.scope, str(number), "[]", "LATEST", name, None, 0, "w" * 1000) for number in range(500)]
-        connection.executemany("INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        rows = [(NEW.scope, str(number), "[]", "LATEST", name, None, 0, "w" * 1000, 0.0) for number in range(500)]
+        connection.executemany("INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
         pipe.send("halfway")
         pipe.recv()
 
