@@ -1,4 +1,4 @@
-"""One task per mapping: start, restart after a crash, and the end of it all. The only crash barrier of the worker."""
+"""One task per mapping: start, restart after a crash, and the end of it all. (A shard that crashes is restarted by its mapping.)"""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass

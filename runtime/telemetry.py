@@ -64,7 +64,7 @@ class Telemetry:
             registry=self.registry,
         )
         self.iterator_age = self._gauge(
-            "esm_iterator_age_seconds", "Age of the last record of a batch when it was sent (MET-35)."
+            "esm_iterator_age_seconds", "Age of the last record of the oldest batch in flight (MET-35)."
         )
         self.checkpoint_age = self._gauge("esm_checkpoint_age_seconds", "Since the slowest shard with work in hand advanced.")
         self.shards = Gauge("esm_shards", "Shards by state.", (*_LABELS, "state"), registry=self.registry)
@@ -129,7 +129,7 @@ _COUNTERS: Final = {
     "esm_destination_delivery_failures_total": "Failure records that a destination did not take (MET-37).",
     "esm_expired_events_total": "Records that left the stream while they were being retried.",
     "esm_position_gaps_total": "Positions whose records had left the stream before they were read.",
-    "esm_shard_restarts_total": "Shards restarted because they showed no sign of life.",
+    "esm_shard_restarts_total": "Shards restarted because they showed no sign of life, or crashed.",
     "esm_mapping_restarts_total": "Restarts of a mapping after a crash.",
 }
 

@@ -7,11 +7,14 @@ from typing import Any
 import anyio
 import pytest
 import structlog
+from msgspec.structs import replace
 
 from handlers.destinations import DestinationError, ProbeFinding
 from handlers.invoker import FunctionError, NotInvoked, Outcome, Succeeded
+from pollers.errors import SourceUnavailable
 from pollers.record import LATEST, TRIM_HORIZON, Position
 from runtime.core.mapping import BatchLimits, RetryPolicy, StreamSettings
+from runtime.shard import _lane_of
 from tests.fakes.stream_worker import FakeDestination, World, sequences, wait, wall_clock
 from tests.fakes.virtual_time import virtual_time
 from tests.fakes.worker import error
@@ -558,3 +561,126 @@ async def test_a_destination_that_is_not_there_is_told_at_the_start() -> None:
         async with world.running():
             await anyio.sleep(1)
     assert [line["warning"] for line in logs if line["event"] == "destination_warned"] == ["no such queue"]
+
+
+# what a review found, each once red
+
+
+@virtual_time
+async def test_a_retention_that_was_raised_while_a_record_is_retried_is_asked_before_it_is_given_up() -> None:
+    world = World()
+    world.stream.retention = 300.0
+    world.stream.put("a", 2)
+    world.function.handler = fail
+    async with world.running() as worker:
+        await wait(lambda: len(world.function.invoked) > 2)
+        world.stream.retention = 900.0
+        await anyio.sleep(500)
+        assert worker.metric("esm_expired_events_total") == 0
+        await wait(lambda: worker.metric("esm_expired_events_total") == 2)
+
+
+@virtual_time
+async def test_a_blocked_lane_holds_up_reading_before_the_records_that_wait_behind_it_grow_without_bound() -> None:
+    world = World(settings=StreamSettings(start=TRIM_HORIZON, lanes=2), limits=BatchLimits(records=100))
+    world.stream.put("poison")
+    stuck = _lane_of(world.stream.puts[0], 2)
+
+    async def fail_poison(event: dict[str, Any]) -> Outcome:
+        poisoned = any(record["kinesis"]["partitionKey"] == "poison" for record in event["Records"])
+        return error() if poisoned else Succeeded(response=None)
+
+    world.function.handler = fail_poison
+    free = next(key for key in "abcdefgh" if _lane_of(replace(world.stream.puts[0], group=key), 2) != stuck)
+    world.stream.put(free, 150_000)
+    async with world.running() as worker:
+        await anyio.sleep(600)
+        assert worker.shard(S0).unfinished < 120_000
+        assert worker.shard(S0).blocks
+
+
+@virtual_time
+async def test_a_tumbling_window_does_not_end_while_records_of_it_wait_for_their_batch() -> None:
+    settings = StreamSettings(start=TRIM_HORIZON, tumbling_window=60)
+    world = World(settings=settings, limits=BatchLimits(records=2, window=300))
+
+    async def count(event: dict[str, Any]) -> Outcome:
+        return Succeeded(response={"state": {"count": event["state"].get("count", 0) + len(event["Records"])}})
+
+    world.function.handler = count
+    await anyio.sleep(60 - wall_clock() % 60)
+    world.stream.put("a", 3)
+    async with world.running():
+        await wait(lambda: any(event["isFinalInvokeForWindow"] for event in world.function.events))
+    assert world.function.events[-1]["state"] == {"count": 3}
+
+
+@virtual_time
+async def test_a_tumbling_window_does_not_end_because_the_source_cannot_be_read() -> None:
+    world = World(settings=StreamSettings(start=TRIM_HORIZON, tumbling_window=60))
+    down = False
+    world.stream.fail = lambda _, __: SourceUnavailable("down", code="no_answer") if down else None
+
+    async def keep(event: dict[str, Any]) -> Outcome:
+        return Succeeded(response={"state": event["state"]})
+
+    world.function.handler = keep
+    await anyio.sleep(60 - wall_clock() % 60)
+    world.stream.put("a")
+    async with world.running():
+        await wait(lambda: len(world.function.events) == 1)
+        await anyio.sleep(5)  # reads that bring nothing
+        down = True
+        await anyio.sleep(600)
+        assert len(world.function.events) == 1
+        down = False
+        await wait(lambda: len(world.function.events) == 2)
+        assert world.function.events[1]["isFinalInvokeForWindow"]
+
+
+@virtual_time
+async def test_an_ended_shard_that_is_open_again_is_of_another_stream_and_says_so() -> None:
+    world = World()
+    world.stream.put("a", 2)
+    world.stream.split(S0)
+    async with world.running() as worker:
+        await wait(lambda: world.checkpoints().get(S0) == "SHARD_END")
+        world.stream.shards[S0].closed_at = None
+        await wait(lambda: "made again under its name" in str(worker.status.why_not_moving))
+
+
+@virtual_time
+async def test_a_shard_that_crashes_is_started_again_and_does_not_stop_the_others() -> None:
+    world = World()
+    world.stream.shard_count = 2
+    world.stream.__post_init__()
+    other = "shardId-000000000001"
+    broken = world.stream.put("a", 2, shard=S0)
+    fine = world.stream.put("b", 2, shard=other)
+    real, bad = world.stream.open_shard, True
+
+    async def crash(shard: str, at: Position) -> Any:
+        if shard == S0 and bad:
+            raise RuntimeError("a bug")
+        return await real(shard, at)
+
+    world.stream.open_shard = crash  # type: ignore[method-assign]  # a source with a bug
+    async with world.running() as worker:
+        await wait(lambda: world.checkpoints().get(other) == fine[-1])
+        assert "it crashed, see the log" in str(worker.shard(S0).why_not_moving)
+        assert worker.status.restarts == 0
+        bad = False
+        await wait(lambda: world.checkpoints().get(S0) == broken[-1])
+
+
+@virtual_time
+async def test_waiting_for_reserved_concurrency_shows() -> None:
+    limiter = anyio.CapacityLimiter(1)
+    limiter.acquire_on_behalf_of_nowait("another")
+    world = World(limiter=limiter)
+    numbers = world.stream.put("a", 2)
+    async with world.running() as worker:
+        await wait(lambda: S0 in worker.status.shards and "ReservedConcurrentExecutions" in str(worker.shard(S0).why_not_moving))
+        limiter.release_on_behalf_of("another")
+        await wait(lambda: world.checkpoints().get(S0) == numbers[-1])
+        assert worker.shard(S0).why_not_moving is None
