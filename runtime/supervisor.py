@@ -1,4 +1,7 @@
-"""One task per mapping: start, restart after a crash, and the end of it all. (A shard that crashes is restarted by its mapping.)"""
+"""One task per mapping: start, restart after a crash, and the end of it all.
+
+A shard of a stream that crashes is restarted by its mapping; everything else ends here.
+"""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
