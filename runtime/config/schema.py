@@ -153,6 +153,13 @@ class Worker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             extra={"must": "be HOST:PORT"},
         ),
     ] = "127.0.0.1:9090"
+    client: Annotated[
+        Literal["lean", "sdk"],
+        Meta(
+            description="How hot requests (receive, delete, extend, GetRecords) are made: lean, at a tenth of the CPU, with the "
+            "SDK where the settings ask for what the lean client has not; or always by the SDK."
+        ),
+    ] = "lean"
     grace: Annotated[int, Meta(ge=0, le=3600, description="Seconds to drain.")] = 25
     on_destination_failure: Annotated[
         Literal["drop", "block"],

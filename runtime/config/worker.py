@@ -43,6 +43,8 @@ class WorkerConfig:
     """Without brackets."""
     http_port: int
     """0 lets the system choose."""
+    client: Literal["lean", "sdk"]
+    """How hot requests to AWS are made."""
     grace: int
     """Seconds to drain."""
     on_destination_failure: Literal["drop", "block"]
@@ -76,6 +78,7 @@ def read_worker(report: Report, entry: Entry | None, new_id: Callable[[], str], 
         state=_state(part, block),
         http_host=host,
         http_port=port,
+        client=worker.client,
         grace=worker.grace,
         on_destination_failure=worker.on_destination_failure,
         failover=worker.failover,

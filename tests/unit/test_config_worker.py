@@ -14,6 +14,7 @@ def test_a_worker_has_defaults(tmp_path: Path) -> None:
         state=SqliteState(path=Path("./.esm/state.db")),
         http_host="127.0.0.1",
         http_port=9090,
+        client="lean",
         grace=25,
         on_destination_failure="drop",
         failover=10.0,
@@ -25,12 +26,13 @@ def test_a_worker_has_defaults(tmp_path: Path) -> None:
 
 def test_a_worker_is_as_the_file_says(tmp_path: Path) -> None:
     text = "worker:\n  id: w1\n  state: memory://\n  http: 0.0.0.0:0\n  grace: 3600\n  log: {format: json, level: debug}\n"
-    text += "  on_destination_failure: block\n  failover: 2.5\n  watchdog: 86400\n"
+    text += "  client: sdk\n  on_destination_failure: block\n  failover: 2.5\n  watchdog: 86400\n"
     assert load(tmp_path, FUNCTIONS + MAPPINGS + text).worker == WorkerConfig(
         id="w1",
         state=MemoryState(),
         http_host="0.0.0.0",  # noqa: S104  # what a container listens on
         http_port=0,
+        client="sdk",
         grace=3600,
         on_destination_failure="block",
         failover=2.5,
@@ -94,6 +96,8 @@ def test_http_is_host_and_port(tmp_path: Path, http: str, host: str, port: int) 
         "http: '::1:9090'  #! must be HOST:PORT",
         "http: '[1.2.3.4]:9090'  #! brackets are for IPv6",
         "http: http://localhost:9090  #! must be HOST:PORT",
+        "client: boto  #! it must be lean or sdk",
+        "client: slim  #! it must be lean or sdk",
         "grace: -1  #! grace is -1, but it must be 0 to 3600",
         "grace: 3601  #! 0 to 3600",
         "grace: 25s  #! whole number",
