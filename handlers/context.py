@@ -4,6 +4,7 @@ import sys
 import time
 import uuid
 from datetime import UTC, datetime
+from functools import lru_cache
 
 
 class CognitoIdentity:
@@ -82,6 +83,7 @@ class LambdaContext:
         return f"LambdaContext([{','.join(f'{name}={getattr(self, name)}' for name in shown)}])"
 
 
+@lru_cache(maxsize=1024)
 def executed_version(function_arn: str) -> str:
     """The version that an ARN names; `$LATEST` without one, and for an alias, whose version only AWS knows (COM-44)."""
     parts = function_arn.split(":")  # arn:aws:lambda:region:account:function:name[:qualifier]

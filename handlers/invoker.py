@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from msgspec import Struct
+
 
 class NotJson:
     """The handler returned bytes that are no JSON document (COM-31 passes bytes through unencoded)."""
@@ -20,8 +22,7 @@ class NotJson:
 NOT_JSON: Final = NotJson()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Succeeded:
+class Succeeded(Struct, frozen=True, kw_only=True):
     """The handler returned. `response` is its answer as decoded JSON, or NOT_JSON."""
 
     response: Any
@@ -50,10 +51,14 @@ class NotInvoked:
 Outcome = Succeeded | FunctionError | NotInvoked
 
 
+MakeEvent = Callable[[], dict[str, Any]]
+"""An event is thousands of values: it is made when its handler begins, for this one call, and is gone with it."""
+
+
 class Invoker(Protocol):
     """Calls one function. Safe for concurrent calls."""
 
-    async def invoke(self, event: dict[str, Any], *, request_id: str, function_arn: str) -> Outcome:
+    async def invoke(self, make_event: MakeEvent, *, request_id: str, function_arn: str) -> Outcome:
         """Call the handler once and say how it ended. Raises nothing but the caller's own cancellation.
 
         `function_arn` is the ARN as invoked, with the qualifier if the mapping names one (COM-44).

@@ -14,8 +14,9 @@ import anyio
 from handlers.answer import read_answer
 from handlers.code_roots import CODE_ROOTS
 from handlers.context import LambdaContext, new_log_stream
+from handlers.deadlines import Deadlines
 from handlers.failures import raised, timed_out
-from handlers.invoker import FunctionSpec, NotInvoked, Outcome
+from handlers.invoker import FunctionSpec, MakeEvent, NotInvoked, Outcome
 from handlers.loading import is_async, load_handler
 from handlers.shared_state import find_shared_state
 from handlers.threads import SHARED, HandlerThreads, WorkRaised
@@ -33,9 +34,11 @@ class PythonFunction:
         self._handler = handler
         self._is_async = is_async(handler)
         self._name = spec.name
+        self._task_name = f"handler {spec.name}"
         self._timeout = spec.timeout
         self._memory_limit = str(spec.memory_size)
         self._threads = threads
+        self._deadlines: Deadlines | None = None
 
     @property
     def shared_state(self) -> str | None:
@@ -47,10 +50,10 @@ class PythonFunction:
         """Import the handler that `spec` names. Raises HandlerLoadError."""
         return cls(spec, load_handler(spec.handler, spec.code_root))
 
-    async def invoke(self, event: dict[str, Any], *, request_id: str, function_arn: str) -> Outcome:
+    async def invoke(self, make_event: MakeEvent, *, request_id: str, function_arn: str) -> Outcome:
         """Call the handler once and say how it ended. Raises nothing but the caller's own cancellation.
 
-        The handler gets `event` itself and may change it. The time limit covers the handler and the encoding of its answer.
+        The handler gets the event itself and may change it. The time limit covers the handler and the encoding of its answer.
         """
         context = LambdaContext(
             request_id=request_id,
@@ -60,12 +63,12 @@ class PythonFunction:
             log_stream=LOG_STREAM,
             timeout=self._timeout,
         )
-        return await (self._in_a_task if self._is_async else self._in_a_thread)(event, context)
+        return await (self._in_a_task if self._is_async else self._in_a_thread)(make_event, context)
 
-    async def _in_a_thread(self, event: dict[str, Any], context: LambdaContext) -> Outcome:
+    async def _in_a_thread(self, make_event: MakeEvent, context: LambdaContext) -> Outcome:
         request_id = context.aws_request_id
         try:
-            call = self._threads.start(functools.partial(_call, self._handler, event, context, request_id))
+            call = self._threads.start(functools.partial(_call, self._handler, make_event, context, request_id))
         except RuntimeError as error:  # the system has no thread left
             return NotInvoked(reason=str(error))
         try:
@@ -74,14 +77,15 @@ class PythonFunction:
             return raised(error.__cause__ or error, request_id)
         return outcome or timed_out(request_id, self._timeout, still_running=call.wait_returned)
 
-    async def _in_a_task(self, event: dict[str, Any], context: LambdaContext) -> Outcome:
+    async def _in_a_task(self, make_event: MakeEvent, context: LambdaContext) -> Outcome:
         """In a task of its own, asked to stop once: a handler may clean up, and one that will not stop can be left behind."""
-        loop = asyncio.get_running_loop()
+        deadlines = self._of_this_loop()
+        loop = deadlines.loop
         began = loop.time()
-        task = loop.create_task(self._guarded(event, context), name=f"handler {self._name}")
+        task = loop.create_task(self._guarded(make_event, context), name=self._task_name)
         try:
-            done, _ = await asyncio.wait((task,), timeout=self._timeout)
-            if done and loop.time() - began <= self._timeout:  # past it no answer counts, also if the loop was kept busy
+            await _ended(task, deadlines)
+            if task.done() and loop.time() - began <= self._timeout:  # past it no answer counts, also if the loop was kept busy
                 return task.result()
             await _stop(task)
         except asyncio.CancelledError:
@@ -91,20 +95,45 @@ class PythonFunction:
         still_running = None if task.done() else functools.partial(_wait_ended, task)
         return timed_out(context.aws_request_id, self._timeout, still_running=still_running)
 
-    async def _guarded(self, event: dict[str, Any], context: LambdaContext) -> Outcome:
-        """Never raises, so nothing of the handler's reaches the loop: neither SystemExit nor an exception that nobody fetches."""
+    def _of_this_loop(self) -> Deadlines:
+        deadlines = self._deadlines
+        if deadlines is None or deadlines.loop.is_closed():
+            deadlines = self._deadlines = Deadlines(asyncio.get_running_loop(), self._timeout)
+        return deadlines
+
+    async def _guarded(self, make_event: MakeEvent, context: LambdaContext) -> Outcome:
+        """Nothing of the handler's reaches the loop: neither SystemExit nor an exception that nobody fetches."""
+        event = make_event()
         try:
             return read_answer(await self._handler(event, context), context.aws_request_id)
         except BaseException as error:  # noqa: BLE001 - as in `_call`
             return raised(error, context.aws_request_id)
 
 
-def _call(handler: Callable[..., Any], event: dict[str, Any], context: LambdaContext, request_id: str) -> Outcome:
+def _call(handler: Callable[..., Any], make_event: MakeEvent, context: LambdaContext, request_id: str) -> Outcome:
     """In the thread: all that may take long, and all that may run code of the user's."""
+    event = make_event()
     try:
         return read_answer(handler(event, context), request_id)
     except BaseException as error:  # noqa: BLE001 - sys.exit() in a handler is an outcome like any other (COM-37)
         return raised(error, request_id)
+
+
+async def _ended(task: "asyncio.Task[Outcome]", deadlines: Deadlines) -> None:
+    """Wait until the task is done or its time is over. As `asyncio.wait`, at a third of its cost."""
+    waiter: asyncio.Future[None] = deadlines.loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    task.add_done_callback(wake)
+    deadlines.begin(wake)
+    try:
+        await waiter
+    finally:
+        deadlines.end(wake)
+        task.remove_done_callback(wake)
 
 
 async def _stop(task: "asyncio.Task[Outcome]") -> None:

@@ -10,12 +10,24 @@ A position whose records are gone is not refused: Kinesis answers empty pages th
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from pollers.aws.answers import answer_of, understanding
+import msgspec
+from msgspec import Struct
+
+from pollers.aws.answers import answer_of, content_of, read_content, understanding
 from pollers.aws.arn import Arn
 from pollers.aws.clients import AwsClients, Observe
+from pollers.aws.hot import KINESIS_PAGE, HotOperation
 from pollers.errors import PositionTrimmed, SourceError
 from pollers.record import Position, PositionKind, Record, RecordId, Shard
-from pollers.shard_reading import IteratorPage, IteratorReader, foreign_position, json_size, open_reader, sequence_of
+from pollers.shard_reading import (
+    IteratorPage,
+    IteratorReader,
+    check_sequences,
+    foreign_position,
+    no_page,
+    open_reader,
+    text_size,
+)
 from pollers.source import StreamFacts, StreamSpec
 
 if TYPE_CHECKING:
@@ -29,9 +41,74 @@ _SHORTEST_RETENTION: Final = 24 * 3600
 _PAGE_LIMIT: Final = 10_000
 
 
+class _Origin(Struct, frozen=True, gc=False):
+    """What all records of a shard have in common."""
+
+    shard: str
+    role: str
+    region: str
+    arn: str
+
+
+class _Sent(Struct, gc=False):
+    """A record as it came: `Data` is base64 text (KIN-21)."""
+
+    SequenceNumber: str
+    ApproximateArrivalTimestamp: float
+    Data: str
+    PartitionKey: str
+    origin: _Origin | None = None
+    """Not sent; filled in."""
+
+
+class _Page(Struct):
+    Records: list[_Sent] | None = None
+    NextShardIterator: str | None = None
+    MillisBehindLatest: float | None = None
+
+
+_PAGE: Final = msgspec.json.Decoder(_Page)
+
+
 def envelope(records: Sequence[Record]) -> dict[str, Any]:
-    """The Lambda event (KIN-20), copied as deep as a record goes: its batch may be invoked again."""
-    return {"Records": [{**record.event, "kinesis": {**record.event["kinesis"]}} for record in records]}
+    """The Lambda event (KIN-20), made anew for each call: its batch may be invoked again."""
+    shown = []
+    for record in records:
+        sent: _Sent = record.content
+        origin = sent.origin
+        shown.append(_shown(sent, origin, record.arrived))
+    return {"Records": shown}
+
+
+def _shown(sent: _Sent, origin: Any, arrived: float) -> dict[str, Any]:
+    """Keys in Lambda's order (KIN-20); EncryptionType is left out (KIN-21)."""
+    sequence = sent.SequenceNumber
+    return {
+        "kinesis": {
+            "kinesisSchemaVersion": "1.0",
+            "partitionKey": sent.PartitionKey,
+            "sequenceNumber": sequence,
+            "data": sent.Data,
+            "approximateArrivalTimestamp": arrived,
+        },
+        "eventSource": "aws:kinesis",
+        "eventVersion": "1.0",
+        "eventID": f"{origin.shard}:{sequence}",
+        "eventName": "aws:kinesis:record",
+        "invokeIdentityArn": origin.role,
+        "awsRegion": origin.region,
+        "eventSourceARN": origin.arn,
+    }
+
+
+_LONGEST_TIME: Final = 1545084650.987
+"""With as many digits as an arrival time has until the year 2286."""
+
+
+def _frame_size(origin: _Origin) -> int:
+    """Bytes of a record without what differs between records of a shard."""
+    nothing = _Sent(SequenceNumber="", ApproximateArrivalTimestamp=0, Data="", PartitionKey="")
+    return len(msgspec.json.encode(_shown(nothing, origin, _LONGEST_TIME)))
 
 
 SPEC: Final = StreamSpec(
@@ -71,6 +148,7 @@ class KinesisStream:
         parsed = Arn.parse(arn)
         self._clients = clients
         self._client: KinesisClient | None = None
+        self._pages: HotOperation | None = None
         self._arn = arn
         self._stream_arn = arn.partition("/consumer/")[0]
         self._name = self._stream_arn.partition("/")[2]
@@ -130,18 +208,23 @@ class KinesisStream:
         return iterator
 
     async def take_page(self, shard: str, iterator: str, *, limit: int, at: Position) -> IteratorPage:
-        client = await self._open()
-        limit = min(limit, _PAGE_LIMIT)
-        address: dict[str, Any] = {} if "StreamName" in self._address else {"StreamARN": self._stream_arn}
-        asked = client.get_records(ShardIterator=iterator, Limit=limit, **address)
+        request: dict[str, Any] = {"ShardIterator": iterator, "Limit": min(limit, _PAGE_LIMIT)}
+        if "StreamName" not in self._address:
+            request["StreamARN"] = self._stream_arn
         on = f"{shard} of {self._name}"
-        answer = await answer_of("GetRecords", asked, on=on, needs="Records", observe=self._observe)
-        with understanding("GetRecords", on=on):
-            records = [self._record(shard, each) for each in answer["Records"]]
-            behind = float(answer.get("MillisBehindLatest") or 0) / 1000
+        pages = self._pages or await self._open_pages(request)
+        content = await content_of("GetRecords", pages, msgspec.json.encode(request), on=on, observe=self._observe)
+        try:
+            page = read_content(content, _PAGE)
+            records = self._records(shard, page.Records)
+        except ValueError as error:
+            self._observe("GetRecords", "error")
+            raise no_page(error, on=on) from error
+        self._observe("GetRecords", "ok" if records else "empty")
+        behind = (page.MillisBehindLatest or 0.0) / 1000
         if not records and behind >= _SHORTEST_RETENTION and at.kind is PositionKind.AFTER_SEQUENCE_NUMBER:
             await self._check_horizon(behind, at, on=on)
-        following = answer.get("NextShardIterator") or None
+        following = page.NextShardIterator or None
         more = following is not None and (behind > 0 or len(records) >= limit)  # also through stretches without a record
         return IteratorPage(records=records, next_iterator=following, more=more, behind=behind)
 
@@ -159,6 +242,12 @@ class KinesisStream:
             client: KinesisClient = await self._clients.client("kinesis", self._region, retries=False)
             self._client = client
         return self._client
+
+    async def _open_pages(self, sample: dict[str, Any]) -> HotOperation:
+        """The place is the stream's: AWS has endpoints for single accounts, which the SDK's rules take from its ARN."""
+        operation = await self._clients.operation(KINESIS_PAGE, self._region, sample, place=sample.get("StreamARN", ""))
+        self._pages = operation
+        return operation
 
     async def _ask_stream(self, operation: str, ask: Callable[[dict[str, Any]], Awaitable[Any]], *, on: str, needs: str) -> Any:
         """`ask` makes the request from what names the stream."""
@@ -178,27 +267,27 @@ class KinesisStream:
             self._address = by_name
         return answer
 
-    def _record(self, shard: str, sent: dict[str, Any]) -> Record:
-        """Keys in Lambda's order (KIN-20); `data` is the base64 text as it came, and EncryptionType is left out (KIN-21)."""
-        sequence, key = sequence_of(sent["SequenceNumber"]), sent["PartitionKey"]
-        arrived = round(float(sent["ApproximateArrivalTimestamp"]), 3)
-        event = {
-            "kinesis": {
-                "kinesisSchemaVersion": "1.0",
-                "partitionKey": key,
-                "sequenceNumber": sequence,
-                "data": sent["Data"],
-                "approximateArrivalTimestamp": arrived,
-            },
-            "eventSource": "aws:kinesis",
-            "eventVersion": "1.0",
-            "eventID": f"{shard}:{sequence}",
-            "eventName": "aws:kinesis:record",
-            "invokeIdentityArn": self._role,
-            "awsRegion": self._region,
-            "eventSourceARN": self._arn,
-        }
-        return Record(id=RecordId(sequence), event=event, size=json_size(event), arrived=arrived, group=key)
+    def _records(self, shard: str, page: list[_Sent] | None) -> list[Record]:
+        """Arrival times to the millisecond. Raises ValueError."""
+        if page is None:
+            raise ValueError("Records is missing (a proxy?)")
+        origin = _Origin(shard=shard, role=self._role, region=self._region, arn=self._arn)
+        frame = _frame_size(origin)
+        check_sequences([sent.SequenceNumber for sent in page])
+        records = []
+        for sent in page:
+            sent.origin = origin
+            sequence, key = sent.SequenceNumber, sent.PartitionKey
+            records.append(
+                Record(
+                    id=RecordId(sequence),
+                    content=sent,
+                    size=frame + len(sent.Data) + text_size(key) + 2 * len(sequence),
+                    arrived=int(sent.ApproximateArrivalTimestamp * 1000 + 0.5) / 1000,
+                    group=key,
+                )
+            )
+        return records
 
 
 def _shard(listed: dict[str, Any]) -> Shard:

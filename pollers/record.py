@@ -12,17 +12,14 @@ RecordId = NewType("RecordId", str)
 """How a handler names a record in `itemIdentifier`: the message id of a queue, the sequence number of a stream."""
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """One item of a batch.
-
-    `event` is the record as the Lambda event shows it (`spec/events/`), owned by this record alone: a handler may change what
-    it is given, so a source whose records can be invoked twice copies it in its `envelope`.
-    """
+class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One item of a batch."""
 
     id: RecordId
-    event: dict[str, Any]
+    content: Any
+    """What the `envelope` of the source makes its part of the Lambda event from (`spec/events/`); nobody else looks into it."""
     size: int
-    """Bytes of `event` as compact UTF-8 JSON: what counts against the request limit (COM-11)."""
+    """Bytes of that part as compact UTF-8 JSON, or a few more: what counts against the request limit (COM-11)."""
     arrived: float
     """When the record entered the source: seconds since the epoch, by the source's clock; 0 where the source does not say."""
     group: str | None = None

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from itertools import dropwhile
 from json import dumps
 from math import floor
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
-from pollers.errors import SourceError, SourceRejected
+from pollers.errors import SourceError, SourceRejected, SourceUnavailable
 from pollers.record import Position, PositionKind, Record, ShardPage
 
 STALE: Final = frozenset({
@@ -109,17 +109,22 @@ def foreign_position(error: SourceError, *, stream: str) -> SourceRejected:
     )
 
 
-def sequence_of(text: str) -> str:
-    """A sequence number as it was sent; ValueError if it is none: it is compared as a number (KIN-22)."""
-    if not text.isdecimal():
-        msg = f"{text!r} is no sequence number"
+def check_sequences(sequences: Sequence[str]) -> None:
+    """ValueError if one is none: they are compared as numbers (KIN-22)."""
+    if sequences and not ("".join(sequences).encode("utf-8", "surrogatepass").isdigit() and all(sequences)):
+        wrong = next(text for text in sequences if not (text.isascii() and text.isdigit()))
+        msg = f"{wrong!r} is no sequence number"
         raise ValueError(msg)
-    return text
 
 
-def json_size(value: Any) -> int:
-    """Bytes as compact JSON."""
+def no_page(error: ValueError, *, on: str) -> SourceUnavailable:
+    """A page that cannot be read."""
+    return SourceUnavailable(f"GetRecords on {on}: 200, but the answer could not be understood: {error}", code="malformed_answer")
+
+
+def text_size(text: str) -> int:
+    """Bytes of a text in JSON, without its quotes."""
     try:
-        return len(msgspec.json.encode(value))
-    except UnicodeEncodeError:  # a lone surrogate in the text: six bytes as an escape
-        return len(dumps(value, separators=(",", ":")))
+        return len(msgspec.json.encode(text)) - 2
+    except UnicodeEncodeError:  # a lone surrogate: six bytes as an escape
+        return len(dumps(text)) - 2

@@ -4,18 +4,20 @@ The queue is addressed by a URL made from its ARN and the client's endpoint, so 
 (SQS-11 has no GetQueueUrl), and so that it works behind any endpoint override.
 """
 
-import base64
 import json
 import uuid
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import msgspec
+from msgspec import UNSET, Struct, UnsetType
 
+from pollers.aws.answers import content_of, read_content, translating
 from pollers.aws.arn import Arn
 from pollers.aws.clients import AwsClients, Observe
-from pollers.aws.errors import THROTTLED, to_source_error
+from pollers.aws.errors import to_source_error
+from pollers.aws.hot import DELETE, EXTEND, RECEIVE, HotKind, HotOperation
 from pollers.errors import SourceError, SourceUnavailable
 from pollers.record import Record, RecordId
 from pollers.source import QueueFacts, QueueSpec, Refusal
@@ -25,10 +27,13 @@ if TYPE_CHECKING:
 
 _ENTRIES: Final = 10
 """Most entries of a batch request."""
+_IDS: Final = tuple(frozenset(map(str, range(count))) for count in range(_ENTRIES + 1))
+"""The ids of so many entries."""
 _CHUNKS_AT_ONCE: Final = 8
 """Batch requests of one call that are in the air together."""
 _EMPTY_ANSWER: Final = 64
-"""Bytes of an answer without messages, at most: `{}` or `{"Messages":[]}`."""
+"""Bytes of an answer without messages, at most: `{}` or `{"Messages":[]}`. A longer one is somebody else's."""
+_MOST_ORDERS: Final = 256
 _GONE: Final = frozenset({
     "ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight", "AWS.SimpleQueueService.MessageNotInflight",
     "InvalidReceiptHandle",
@@ -43,7 +48,7 @@ _ATTRIBUTES: Final[tuple[str, ...]] = (
 
 def envelope(records: Sequence[Record]) -> dict[str, Any]:
     """The Lambda event (SQS-20). A record of a queue is invoked at most once per receive, so nothing is copied."""
-    return {"Records": [record.event for record in records]}
+    return {"Records": [record.content for record in records]}
 
 
 SPEC: Final = QueueSpec(
@@ -58,15 +63,60 @@ SPEC: Final = QueueSpec(
 )  # fmt: skip
 
 
+class _Attribute(Struct, gc=False):
+    """As it came: binary values are base64 text."""
+
+    DataType: str
+    StringValue: str | None = None
+    BinaryValue: str | UnsetType = UNSET
+
+
+class _Message(Struct):
+    MessageId: str
+    ReceiptHandle: str
+    Body: str = ""
+    MD5OfBody: str = ""
+    Attributes: dict[str, str] | None = None
+    MessageAttributes: dict[str, _Attribute] | None = None
+    MD5OfMessageAttributes: str | None = None
+
+
+class _Received(Struct):
+    Messages: list[_Message] | None = None
+
+
+class _Done(Struct, gc=False):
+    Id: str
+
+
+class _Refused(Struct, gc=False):
+    Id: str
+    Code: str
+    Message: str | None = None
+
+
+class _Settled(Struct):
+    Successful: list[_Done] | None = None
+    Failed: list[_Refused] | None = None
+
+
+_RECEIVED: Final = msgspec.json.Decoder(_Received)
+_SETTLED: Final = msgspec.json.Decoder(_Settled)
+
+
 class SqsQueue:
-    """One queue, as a `QueueSource`. Making it asks AWS nothing; its client is made for the first request."""
+    """One queue, as a `QueueSource`. Making it asks AWS nothing; its clients are made for the first request."""
 
     def __init__(self, clients: AwsClients, arn: str, *, windowed: bool, observe: Observe) -> None:
         """`windowed`: the mapping has a batching window; it decides how absent attributes show in the event (SQS-26)."""
         parsed = Arn.parse(arn)
         self._clients = clients
-        self._polling: SQSClient | None = None
-        self._settling: SQSClient | None = None
+        self._describing: SQSClient | None = None
+        self._operations: dict[HotKind, HotOperation] = {}
+        self._receives: dict[tuple[int, int, int | None], bytes] = {}
+        """The bodies of the requests made so far: a mapping asks for the same few things for ever."""
+        self._orders: dict[tuple[str, ...], tuple[str, ...]] = {}
+        """The order in which to show attributes, by that in which they came."""
         self._arn = arn
         self._name = parsed.resource
         self._region = parsed.region
@@ -77,11 +127,15 @@ class SqsQueue:
         self._observe = observe
 
     async def describe(self) -> QueueFacts:
-        client = self._polling = self._polling or await self._open(retries=False)
-        asked = client.get_queue_attributes(
-            QueueUrl=self._url, AttributeNames=["VisibilityTimeout", "RedrivePolicy", "ApproximateNumberOfMessages"]
-        )
-        answer = await self._ask("GetQueueAttributes", asked)
+        if self._describing is None:
+            client: SQSClient = await self._clients.client("sqs", self._region, retries=False)
+            self._url = client.meta.endpoint_url.rstrip("/") + self._path
+            self._describing = client
+        with translating("GetQueueAttributes", on=self._name, observe=self._observe):
+            answer: Any = await self._describing.get_queue_attributes(
+                QueueUrl=self._url, AttributeNames=["VisibilityTimeout", "RedrivePolicy", "ApproximateNumberOfMessages"]
+            )
+        self._observe("GetQueueAttributes", "ok")
         try:
             attributes = answer.get("Attributes", {})
             return QueueFacts(
@@ -93,27 +147,37 @@ class SqsQueue:
             raise to_source_error(error, doing=f"GetQueueAttributes on {self._name}") from error
 
     async def receive(self, *, limit: int, wait: int, visibility: int | None) -> list[Record]:
-        client = self._polling = self._polling or await self._open(retries=False)
-        options: dict[str, Any] = {} if visibility is None else {"VisibilityTimeout": visibility}
-        if self._fifo:  # a repetition by the SDK after a lost answer gets the same records, not a locked group
-            options["ReceiveRequestAttemptId"] = str(uuid.uuid4())
-        asked = client.receive_message(
-            QueueUrl=self._url,
-            MaxNumberOfMessages=limit,
-            WaitTimeSeconds=wait,
-            MessageSystemAttributeNames=["All"],
-            MessageAttributeNames=["All"],
-            **options,
-        )
-        answer = await self._ask("ReceiveMessage", asked, empty_without="Messages")
-        if not answer.get("Messages") and not _is_answer(answer):
-            raise SourceUnavailable(
-                f"ReceiveMessage on {self._name}: 200, but no answer of SQS (a proxy?)", code="malformed_answer"
-            )
+        operation = self._operations.get(RECEIVE) or await self._open(RECEIVE)
+        body = self._receives.get((limit, wait, visibility)) or self._receive_body(limit, wait, visibility)
+        if self._fifo:  # a repetition after a lost answer gets the same records, not a locked group
+            body = b'%b,"ReceiveRequestAttemptId":"%b"}' % (body[:-1], str(uuid.uuid4()).encode())
+        content = await content_of(RECEIVE.name, operation, body, on=self._name, observe=self._observe, repeatable=self._fifo)
         try:
-            return [self._record(message) for message in answer.get("Messages") or ()]
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise to_source_error(error, doing=f"ReceiveMessage on {self._name}") from error
+            messages = read_content(content, _RECEIVED).Messages
+            records = [self._record(message) for message in messages] if messages else []
+        except ValueError as error:
+            self._observe(RECEIVE.name, "error")
+            raise to_source_error(error, doing=f"{RECEIVE.name} on {self._name}") from error
+        if messages is None and len(content) > _EMPTY_ANSWER:
+            self._observe(RECEIVE.name, "error")
+            raise SourceUnavailable(
+                f"{RECEIVE.name} on {self._name}: 200, but no answer of SQS (a proxy?)", code="malformed_answer"
+            )
+        self._observe(RECEIVE.name, "ok" if records else "empty")
+        return records
+
+    def _receive_body(self, limit: int, wait: int, visibility: int | None) -> bytes:
+        request: dict[str, Any] = {
+            "QueueUrl": self._url,
+            "MaxNumberOfMessages": limit,
+            "WaitTimeSeconds": wait,
+            "MessageSystemAttributeNames": ["All"],
+            "MessageAttributeNames": ["All"],
+        }
+        if visibility is not None:
+            request["VisibilityTimeout"] = visibility
+        body = self._receives[limit, wait, visibility] = msgspec.json.encode(request)
+        return body
 
     async def delete(self, records: Sequence[Record]) -> list[Refusal]:
         return await self._in_tens(records, self._delete_ten)
@@ -123,23 +187,22 @@ class SqsQueue:
             entries = [
                 {"Id": str(n), "ReceiptHandle": record.handle, "VisibilityTimeout": seconds} for n, record in enumerate(ten)
             ]
-            client = self._settling = self._settling or await self._open(retries=True)
-            asked = client.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)  # type: ignore[arg-type]  # the TypedDict of the stubs is invariant
-            return await self._refusals("ChangeMessageVisibilityBatch", asked, ten)
+            return await self._settle(EXTEND, entries, ten)
 
         return await self._in_tens(records, extend_ten)
 
-    async def _open(self, *, retries: bool) -> "SQSClient":
-        """Raises SourceError when no client can be made, as with a broken profile: it may be mended while we run."""
-        client: SQSClient = await self._clients.client("sqs", self._region, retries=retries)
-        self._url = client.meta.endpoint_url.rstrip("/") + self._path
-        return client
-
     async def _delete_ten(self, ten: Sequence[Record]) -> list[Refusal]:
-        entries = [{"Id": str(n), "ReceiptHandle": record.handle} for n, record in enumerate(ten)]
-        client = self._settling = self._settling or await self._open(retries=True)
-        asked = client.delete_message_batch(QueueUrl=self._url, Entries=entries)  # type: ignore[arg-type]  # as above
-        return await self._refusals("DeleteMessageBatch", asked, ten)
+        return await self._settle(DELETE, [{"Id": str(n), "ReceiptHandle": record.handle} for n, record in enumerate(ten)], ten)
+
+    async def _open(self, kind: HotKind) -> HotOperation:
+        """Raises SourceError when no client can be made, as with a broken profile: it may be mended while we run."""
+        client = await self._clients.client("sqs", self._region, retries=kind.retries)
+        self._url = client.meta.endpoint_url.rstrip("/") + self._path
+        sample: dict[str, Any] = {"QueueUrl": self._url}
+        if kind is not RECEIVE:
+            sample["Entries"] = []
+        operation = self._operations[kind] = await self._clients.operation(kind, self._region, sample)
+        return operation
 
     async def _in_tens(self, records: Sequence[Record], do_ten: Any) -> list[Refusal]:
         if len(records) <= _ENTRIES:
@@ -157,82 +220,78 @@ class SqsQueue:
                 chunks.start_soon(do_one, records[start : start + _ENTRIES], name=f"{self._name} batch request")
         return refusals
 
-    async def _refusals(self, operation: str, asked: Awaitable[Any], ten: Sequence[Record]) -> list[Refusal]:
+    async def _settle(self, kind: HotKind, entries: list[dict[str, Any]], ten: Sequence[Record]) -> list[Refusal]:
         """What was not confirmed was refused: all entries of a request that failed, and any that the answer does not name."""
+        missing = ("malformed_answer", f"{kind.name} on {self._name}: the answer does not name the entry")
         try:
-            answer = await self._ask(operation, asked)
-            done = {int(entry["Id"]) for entry in answer.get("Successful") or ()}
-            told = {int(entry["Id"]): (str(entry["Code"]), str(entry.get("Message", ""))) for entry in answer.get("Failed") or ()}
-            missing = ("malformed_answer", f"{operation} on {self._name}: the answer does not name the entry")
-            failed = {number: told.get(number, missing) for number in range(len(ten)) if number not in done}
+            operation = self._operations.get(kind) or await self._open(kind)
+            body = msgspec.json.encode({"QueueUrl": self._url, "Entries": entries})
+            content = await content_of(kind.name, operation, body, on=self._name, observe=self._observe)
+            settled = read_content(content, _SETTLED)
+            self._observe(kind.name, "ok")
+            done = {each.Id for each in settled.Successful or ()}
+            told = {each.Id: (each.Code, each.Message or "") for each in settled.Failed or ()}
+            if done >= _IDS[len(ten)]:
+                return []
+            failed = {n: told.get(str(n), missing) for n in range(len(ten)) if str(n) not in done}
         except SourceError as error:
-            failed = {number: (error.code, str(error)) for number in range(len(ten))}
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            failed = dict.fromkeys(range(len(ten)), ("malformed_answer", f"{operation} on {self._name}: {error!r}"))
+            failed = dict.fromkeys(range(len(ten)), (error.code, str(error)))
+        except ValueError as error:
+            self._observe(kind.name, "error")
+            failed = dict.fromkeys(range(len(ten)), ("malformed_answer", f"{kind.name} on {self._name}: {error}"))
         return [
             Refusal(record=ten[number], code=code, message=text, gone=code in _GONE) for number, (code, text) in failed.items()
         ]
 
-    async def _ask(self, operation: str, asked: Awaitable[Any], *, empty_without: str | None = None) -> Any:
-        try:
-            answer = await asked
-        except Exception as error:
-            translated = to_source_error(error, doing=f"{operation} on {self._name}")
-            self._observe(operation, "throttled" if translated.code in THROTTLED else "error")
-            raise translated from error
-        self._observe(operation, "empty" if empty_without and not answer.get(empty_without) else "ok")
-        return answer
-
-    def _record(self, message: dict[str, Any]) -> Record:
-        attributes = message.get("Attributes") or {}
+    def _record(self, message: _Message) -> Record:
+        attributes = message.Attributes or {}
         event = self._event(message, attributes)
         return Record(
-            id=RecordId(event["messageId"]),
-            event=event,
-            size=_json_size(event),
+            id=RecordId(message.MessageId),
+            content=event,
+            size=json_size(event),
             arrived=int(attributes.get("SentTimestamp", 0)) / 1000,
             group=attributes.get("MessageGroupId") if self._fifo else None,
-            handle=event["receiptHandle"],
+            handle=message.ReceiptHandle,
         )
 
-    def _event(self, message: dict[str, Any], attributes: dict[str, str]) -> dict[str, Any]:
+    def _event(self, message: _Message, attributes: dict[str, str]) -> dict[str, Any]:
         """Keys in Lambda's order (SQS-21..26); the body is the message's own text (SQS-27)."""
-        shown: dict[str, str] = {name: attributes[name] for name in _ATTRIBUTES if name in attributes}
-        shown.update(attributes)
-        custom = message.get("MessageAttributes")
+        came = tuple(attributes)
+        order = self._orders.get(came) or self._order(came)
+        custom = message.MessageAttributes
         event: dict[str, Any] = {
-            "messageId": message["MessageId"],
-            "receiptHandle": message["ReceiptHandle"],
-            "body": message.get("Body", ""),
-            "attributes": shown,
+            "messageId": message.MessageId,
+            "receiptHandle": message.ReceiptHandle,
+            "body": message.Body,
+            "attributes": {name: attributes[name] for name in order},
             "messageAttributes": {name: _attribute(value) for name, value in custom.items()} if custom else {},
         }
         if custom or self._windowed:
-            event["md5OfMessageAttributes"] = message.get("MD5OfMessageAttributes")
-        event["md5OfBody"] = message.get("MD5OfBody", "")
+            event["md5OfMessageAttributes"] = message.MD5OfMessageAttributes
+        event["md5OfBody"] = message.MD5OfBody
         event["eventSource"] = "aws:sqs"
         event["eventSourceARN"] = self._arn
         event["awsRegion"] = self._region
         return event
 
-
-def _is_answer(answer: dict[str, Any]) -> bool:
-    """Whether an answer without messages is one. botocore shows a body that is not JSON, a proxy's page, as an empty answer."""
-    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    length = headers.get("content-length", "0")
-    return "json" in headers.get("content-type", "json") and (not length.isdigit() or int(length) <= _EMPTY_ANSWER)
-
-
-def _attribute(value: dict[str, Any]) -> dict[str, Any]:
-    """A message attribute as Lambda shows it (SQS-24); botocore has decoded binary ones."""
-    if "BinaryValue" in value:
-        shown: dict[str, Any] = {"binaryValue": base64.b64encode(value["BinaryValue"]).decode()}
-    else:
-        shown = {"stringValue": value.get("StringValue")}
-    return {**shown, "stringListValues": [], "binaryListValues": [], "dataType": value["DataType"]}
+    def _order(self, came: tuple[str, ...]) -> tuple[str, ...]:
+        if len(self._orders) >= _MOST_ORDERS:
+            self._orders.clear()
+        known = tuple(name for name in _ATTRIBUTES if name in came)
+        order = self._orders[came] = (*known, *(name for name in came if name not in known))
+        return order
 
 
-def _json_size(event: dict[str, Any]) -> int:
+def _attribute(value: _Attribute) -> dict[str, Any]:
+    """A message attribute as Lambda shows it (SQS-24)."""
+    shown: dict[str, Any] = (
+        {"stringValue": value.StringValue} if value.BinaryValue is UNSET else {"binaryValue": value.BinaryValue}
+    )
+    return {**shown, "stringListValues": [], "binaryListValues": [], "dataType": value.DataType}
+
+
+def json_size(event: dict[str, Any]) -> int:
     try:
         return len(msgspec.json.encode(event))
     except UnicodeEncodeError:  # a lone surrogate in the text: six bytes as an escape

@@ -95,7 +95,7 @@ class Worker:
                 store = await stack.enter_async_context(open_store(worker.state))
                 self._telemetry.state_opened(path=str(path or "memory"), created=created)
             port = await stack.enter_async_context(serve_pages(pages, worker.http_host, worker.http_port))
-            opened = _Opened(clients=await stack.enter_async_context(AwsClients()), store=store)
+            opened = _Opened(clients=await stack.enter_async_context(self._aws_clients()), store=store)
             active = [self._supervised(status, opened) for status in self._statuses if _polls(status)]
             for status in self._statuses:
                 if not _polls(status):
@@ -105,6 +105,9 @@ class Worker:
             await supervise(active, self._drain, grace=worker.grace, jitter=self._jitter)
         report = self._drain.report
         self._telemetry.worker_stopped(finished=report.finished, released=report.released, abandoned=report.abandoned)
+
+    def _aws_clients(self) -> AwsClients:
+        return AwsClients(lean=self._config.worker.client == "lean", tell_road=self._telemetry.client_chosen)
 
     def _status(self, mapping: EventSourceMapping) -> MappingStatus:
         none_at_all = self._config.functions[mapping.function].reserved_concurrency == 0

@@ -101,7 +101,7 @@ async def check_online(config: Config) -> OnlineFindings:
     """Ask AWS about every enabled mapping's source: that it exists, can be read, and fits the function; and its destination."""
     problems: list[Problem] = []
     warnings: list[Problem] = []
-    async with AwsClients() as clients:
+    async with AwsClients(lean=config.worker.client == "lean") as clients:
         for mapping in config.mappings:
             if not mapping.enabled:
                 continue

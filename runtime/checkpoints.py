@@ -6,6 +6,7 @@ from typing import Final
 import anyio
 
 from pollers.record import SHARD_END, Position, Record
+from runtime.clock import now
 from runtime.core.backoff import backoff
 from runtime.core.progress import ShardProgress
 from runtime.core.tumbling import OpenWindow
@@ -66,8 +67,7 @@ class Checkpoints:
                     await anyio.sleep(backoff(failures, base=_FAILURE_BASE, cap=_FAILURE_CAP, jitter=self._parts.jitter()))
                 continue
             if moved:
-                now = anyio.current_time()
-                self._status.last_advance = self._status.alive = now
+                self._status.last_advance = self._status.alive = now()
                 self._status.in_vain = 0
                 self._status.checkpoint = str(self._held.lease.checkpoint)
             self._status.unfinished = len(self.progress)

@@ -1,20 +1,21 @@
 """One batch of a queue, from the first invocation until nothing of it is pending: invoke, decide, settle."""
 
-import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-import anyio
+from msgspec import Struct
 
 from handlers.invoker import FunctionError, Invoker, NotInvoked, Outcome, Succeeded
 from pollers.record import Record
 from pollers.source import QueueSource, QueueSpec
+from runtime.clock import loop_clock
 from runtime.core.backoff import backoff
 from runtime.core.batching import Batch
 from runtime.core.decisions import Decision, decide_queue
 from runtime.core.mapping import EventSourceMapping
 from runtime.drain import Drain
+from runtime.request_ids import new_request_id
 from runtime.telemetry import MappingTelemetry
 from runtime.visibility import Held, VisibilityKeeper
 
@@ -22,8 +23,7 @@ _THROTTLE_BASE: Final = 0.5
 _THROTTLE_CAP: Final = 20.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivered:
+class Delivered(Struct, frozen=True, kw_only=True):
     """How a delivery ended."""
 
     settled: tuple[Record, ...] = ()
@@ -62,15 +62,16 @@ class QueueDelivery:
         self._drain = drain
         self._telemetry = telemetry
         self._jitter = jitter
+        self._now = loop_clock()
 
     async def deliver(self, batch: Batch, held: Held) -> Delivered:
         """Invoke until the batch has a fate, and carry it out. `held` is the hold on exactly these records.
 
         After a throttle the same batch is tried again for as long as it is ours, without a new receive (SQS-53).
         """
-        self._telemetry.batch_released(len(batch.records), size=batch.size, waited=anyio.current_time() - held.received)
+        self._telemetry.batch_released(len(batch.records), size=batch.size, waited=self._now() - held.received)
         while True:
-            request_id = str(uuid.uuid4())
+            request_id = new_request_id()
             with self._keeper.keep(held):
                 outcome = await self._invoke(batch, request_id)
                 decision = decide_queue(batch, outcome, report_item_failures=self._mapping.report_item_failures)
@@ -85,20 +86,20 @@ class QueueDelivery:
                 )
             (batch,) = decision.pending
             pause = backoff(batch.throttles, base=_THROTTLE_BASE, cap=_THROTTLE_CAP, jitter=self._jitter())
-            if anyio.current_time() + pause >= held.until or held.lost:
+            if self._now() + pause >= held.until or held.lost:
                 self._telemetry.throttled_batch_let_go(len(batch.records))
                 return Delivered(returned=batch.records, invoked=False)
             if not await self._drain.pause(pause):
                 return Delivered(released=batch.records, invoked=False)
 
     async def _invoke(self, batch: Batch, request_id: str) -> Outcome:
-        event = self._spec.envelope(batch.records)
-        began = anyio.current_time()
+        began = self._now()
         self._telemetry.invocation_began()
         try:
-            return await self._invoker.invoke(event, request_id=request_id, function_arn=self._mapping.function_arn)
+            make_event = partial(self._spec.envelope, batch.records)
+            return await self._invoker.invoke(make_event, request_id=request_id, function_arn=self._mapping.function_arn)
         finally:
-            self._telemetry.invocation_ended(duration=anyio.current_time() - began)
+            self._telemetry.invocation_ended(duration=self._now() - began)
 
     def _tell(self, outcome: Outcome, decision: Decision, batch: Batch, request_id: str) -> None:
         records = len(batch.records)

@@ -18,21 +18,19 @@ class Drain:
     """The two requests to stop, and the account of what they met. One per worker."""
 
     def __init__(self) -> None:
+        self.begun = False
+        """The intake is closed: nothing new is to be received. Set by `begin`."""
         self._begun = anyio.Event()
         self._cut = anyio.Event()
         self.report = DrainReport()
 
-    @property
-    def begun(self) -> bool:
-        """The intake is closed: nothing new is to be received."""
-        return self._begun.is_set()
-
     def begin(self) -> None:
+        self.begun = True
         self._begun.set()
 
     def cut(self) -> None:
         """Stop at once: cancel what still runs."""
-        self._begun.set()
+        self.begin()
         self._cut.set()
 
     async def wait_begun(self) -> None:

@@ -18,6 +18,10 @@ class FunctionSlots:
         self._status = status
 
     @property
+    def unlimited(self) -> bool:
+        return self._limiter is None
+
+    @property
     def full(self) -> bool:
         return self._limiter is not None and self._limiter.available_tokens <= 0
 

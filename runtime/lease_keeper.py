@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import anyio
 
 from pollers.record import Position
+from runtime.clock import now
 from runtime.leases import Lease, LeaseStore, StateError
 from runtime.stream_telemetry import StreamTelemetry
 
@@ -22,7 +23,7 @@ class HeldLease:
         self.lost = False
         self.expired = False
         """It was lost because it could not be renewed in time; else because another worker took it."""
-        self.lock = anyio.Lock()  # a renewal and a checkpoint both go from counter c to c + 1
+        self.lock = anyio.Lock(fast_acquire=True)  # a renewal and a checkpoint both go from counter c to c + 1
         self.written = written
         """When the last successful write began."""
         self._store = store
@@ -30,7 +31,7 @@ class HeldLease:
 
     @property
     def ours(self) -> bool:
-        return not self.lost and anyio.current_time() - self.written < self._failover
+        return not self.lost and now() - self.written < self._failover
 
     async def check(self) -> None:
         """Returns only while the lease is ours. To be asked, inside its scope, before whatever only the owner may do."""
@@ -52,7 +53,7 @@ class HeldLease:
             position, window = due()
             if (position, window) == (self.lease.checkpoint, self.lease.window):
                 return False
-            began = anyio.current_time()
+            began = now()
             lease = await self._store.checkpoint(self.lease, position, window=window)
             if lease is None:
                 self.lose()
@@ -75,7 +76,7 @@ class LeaseKeeper:
 
     async def take(self, lease: Lease) -> HeldLease | None:
         """None: another worker was faster. Raises StateError."""
-        began = anyio.current_time()
+        began = now()
         taken = await self._store.take(lease, self._worker)
         if taken is None:
             return None
@@ -104,8 +105,8 @@ class LeaseKeeper:
             tasks.start_soon(self._run_expiry, name="expire leases")  # a store that hangs must not keep it from the clock
             while True:
                 await anyio.sleep(self._failover / 3)
-                now = anyio.current_time()
-                due = [held for held in self.held.values() if held.ours and now - held.written >= self._failover / 4]
+                moment = now()
+                due = [held for held in self.held.values() if held.ours and moment - held.written >= self._failover / 4]
                 await self._renew([held for held in due if not held.lock.locked()])  # a checkpoint on its way renews as well
 
     async def _run_expiry(self) -> None:
@@ -121,7 +122,7 @@ class LeaseKeeper:
         for held in due:
             held.lock.acquire_nowait()
         try:
-            began = anyio.current_time()
+            began = now()
             rows = await self._store.renew([held.lease for held in due])
             for held, row in zip(due, rows, strict=True):
                 if row is None:

@@ -4,7 +4,6 @@ A delivery slot is taken BEFORE each receive. One receive is in the air while th
 """
 
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +14,7 @@ from handlers.invoker import FunctionSpec, Invoker
 from pollers.errors import SourceError, SourceRejected
 from pollers.record import Record
 from pollers.source import QueueFacts, QueueSource, QueueSpec, Refusal
+from runtime.clock import loop_clock
 from runtime.core.backoff import backoff
 from runtime.core.batching import Batch, BatchWindow
 from runtime.core.decisions import split_held_groups
@@ -91,6 +91,7 @@ class _QueuePoller:
         self._failures = 0
         self._answered = False
         self._changed = anyio.Event()
+        self._now = loop_clock()
         self.keeper = VisibilityKeeper(parts.source, parts.telemetry, parts.jitter)
         self._delivery = QueueDelivery(
             parts.mapping,
@@ -115,7 +116,7 @@ class _QueuePoller:
                 facts = await self._describe_once()
             except SourceError as error:
                 self._source_failed(error)
-                await self._drain.pause(self._resume_at - anyio.current_time())
+                await self._drain.pause(self._resume_at - self._now())
                 continue
             if facts is not None:
                 self._learn(facts)
@@ -200,7 +201,7 @@ class _QueuePoller:
         return (
             self._status.receiving < self._wanted
             and not self._drain.begun
-            and anyio.current_time() >= self._resume_at
+            and self._now() >= self._resume_at
             and self._slots.may_keep
         )
 
@@ -208,14 +209,14 @@ class _QueuePoller:
         """Receive until the batch is due: full, at the window's end, or at once where there is no window."""
         parallel = 1
         while not self._drain.begun:
-            remaining = window.remaining(anyio.current_time())
+            remaining = window.remaining(self._now())
             if remaining == 0:
                 break
             wait = self._first_wait() if remaining is None else max(1, min(LONGEST_WAIT, int(remaining)))
             limits = self._limits(window, parallel)
-            asked_at = anyio.current_time()
+            asked_at = self._now()
             got = await self._receive_some(window, limits, wait)
-            early = wait > 0 and anyio.current_time() - asked_at < wait / 2
+            early = wait > 0 and self._now() - asked_at < wait / 2
             if got is None or not len(window):
                 self._rest(wait, early=early)
                 break
@@ -243,7 +244,7 @@ class _QueuePoller:
             pause = LONGEST_WAIT
         elif early:
             pause = _EARLY_PAUSE
-        self._resume_at = max(self._resume_at, anyio.current_time() + pause)
+        self._resume_at = max(self._resume_at, self._now() + pause)
 
     def _limits(self, window: BatchWindow, parallel: int) -> list[int]:
         missing = window.missing
@@ -271,14 +272,13 @@ class _QueuePoller:
         except SourceError as error:
             self._source_failed(error)
             return None
-        now = anyio.current_time()
-        for record in records:
-            window.add(record, now)
+        now = self._now()
+        window.add(records, now)
         self._source_answered(records)
         return len(records)
 
     def _source_answered(self, records: list[Record]) -> None:
-        oldest = min((record.arrived for record in records if record.arrived), default=None)
+        oldest = min([record.arrived for record in records if record.arrived], default=None)
         self._telemetry.batch_polled(len(records), oldest_age=0.0 if oldest is None else self._parts.clock() - oldest)
         if self._answered and self._status.error is None:
             return
@@ -293,7 +293,7 @@ class _QueuePoller:
     def _source_failed(self, error: SourceError) -> None:
         """Back off; tell once per change of what is wrong, not once per try. Receives that fail together are one failure."""
         self._wanted = 1
-        now = anyio.current_time()
+        now = self._now()
         if now >= self._resume_at:
             self._failures += 1
             cap = _REJECTED_CAP if isinstance(error, SourceRejected) else _UNAVAILABLE_CAP
@@ -321,17 +321,18 @@ class _QueuePoller:
             if len(window) and self._mapping.fifo:
                 free, held = split_held_groups((*delivered.returned, *delivered.released), window.drop())
                 await self._release(held)
-                for record in free:
-                    window.add(record, batch.received)
+                window.add(free, batch.received)
         return None
 
     async def _deliver(self, batch: Batch, waiting: BatchWindow) -> Delivered:
         timeout = receive_visibility(self._mapping, self._parts.function, self._visibility) or self._visibility
         held = Held(batch.records, received=batch.received, timeout=timeout)
-        behind = Held(waiting.held(), received=batch.received, timeout=timeout)
         self._status.delivering += 1
         try:
-            with self.keeper.keep(behind) if behind.records else nullcontext():
+            if len(waiting):
+                with self.keeper.keep(Held(waiting.held(), received=batch.received, timeout=timeout)):
+                    delivered = await self._delivery.deliver(batch, held)
+            else:
                 delivered = await self._delivery.deliver(batch, held)
         except anyio.get_cancelled_exc_class():
             self._abandon(len(batch.records))
@@ -339,7 +340,8 @@ class _QueuePoller:
         finally:
             self._status.delivering -= 1
         self._account(delivered)
-        await self._release(delivered.released)
+        if delivered.released:
+            await self._release(delivered.released)
         return delivered
 
     def _account(self, delivered: Delivered) -> None:
@@ -364,7 +366,7 @@ class _QueuePoller:
         """
         if not records:
             return
-        held = Held(records, received=anyio.current_time(), timeout=self._visibility)
+        held = Held(records, received=self._now(), timeout=self._visibility)
         try:
             with self.keeper.keep(held):
                 while self._drain.begun and self._status.receiving:
@@ -401,4 +403,4 @@ class _QueuePoller:
         if self._status.overdue < self._slots.most:
             self._status.overdue_since = None
         elif self._status.overdue_since is None:
-            self._status.overdue_since = anyio.current_time()
+            self._status.overdue_since = self._now()

@@ -4,8 +4,9 @@ Reading runs ahead of delivery by a bounded number of bytes. Each lane has one b
 lane (COM-61). The shard has ended when it was read to its end and all lanes are done; only then may its children start.
 """
 
+import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Final
@@ -15,6 +16,7 @@ import anyio
 from pollers.errors import PositionTrimmed, SourceError
 from pollers.record import TRIM_HORIZON, Position, PositionKind, Record, ShardPage
 from pollers.source import ShardReader
+from runtime.clock import loop_clock
 from runtime.core.batching import BatchWindow
 from runtime.core.mapping import BatchLimits
 from runtime.core.pacing import RECORD_COST, plan_ahead, plan_page, plan_read
@@ -44,7 +46,7 @@ class _Lane:
     window: BatchWindow
     busy: bool = False
     free_since: float = 0.0
-    changed: anyio.Event = field(default_factory=anyio.Event)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
     waiting: int = 0
     """What its records that are not yet in flight cost, in bytes."""
 
@@ -93,6 +95,7 @@ class ShardRun:
         self._out_of_step = False
         self._caught_up: float | None = None
         """Since when reads have brought nothing, and nothing more is there."""
+        self._now = loop_clock()
         self._last_sequence = int(held.lease.checkpoint.sequence or 0)
 
     async def run(self) -> None:
@@ -164,7 +167,7 @@ class ShardRun:
         """None: what comes next has left the stream."""
         while True:
             limit = plan_page(self._space(), mean_cost=self._mean_cost, most=self._parts.spec.page_limit)
-            self._last_call = anyio.current_time()
+            self._last_call = self._now()
             try:
                 with self._status.busy(_READ_TIME):
                     async with self._parts.reads:
@@ -183,7 +186,7 @@ class ShardRun:
                 return page
 
     async def _take_in(self, page: ShardPage) -> None:
-        now = anyio.current_time()
+        now = self._now()
         self._read_to_end = page.ended
         self._status.last_read = self._status.alive = now
         self._status.in_vain = 0
@@ -195,17 +198,16 @@ class ShardRun:
             self._wake_lanes()  # one may wait for the end of a tumbling window
             return
         self._caught_up = None
-        self._mean_cost = sum(map(_cost, records)) / len(records)
+        self._mean_cost = _cost(records) / len(records)
         progress = self._delivery.checkpoints.progress
         progress.begin(records)
         self._status.working_since = now if not self._status.unfinished else self._status.working_since
         self._status.unfinished = len(progress)
-        for record in records:
-            lane = self._lanes[_lane_of(record, len(self._lanes))]
-            lane.window.add(record, now)
-            lane.waiting += _cost(record)
+        for lane, share in zip(self._lanes, _share_out(records, len(self._lanes)), strict=True):
+            lane.window.add(share, now)
+            lane.waiting += _cost(share)
         self._wake_lanes()
-        await anyio.lowlevel.checkpoint()
+        await asyncio.sleep(0)
 
     def _cut_repeated(self, records: tuple[Record, ...]) -> tuple[Record, ...]:
         """Without what was read before, as when a request was answered twice. Compared as numbers (KIN-22)."""
@@ -248,7 +250,7 @@ class ShardRun:
         if not more and not self._out_of_step:  # shards that were opened together are not to be read together ever after
             self._out_of_step = True
             due = max(due - spec.base_interval * self._parts.jitter(), self._last_call + 1 / (spec.calls_per_second * share))
-        if (pause := due - anyio.current_time()) > 0:
+        if (pause := due - self._now()) > 0:
             with self._status.busy(pause):
                 await anyio.sleep(pause)
 
@@ -282,7 +284,7 @@ class ShardRun:
 
     async def _run_lane(self, lane: _Lane) -> None:
         while not self._closing.begun:
-            now = anyio.current_time()
+            now = self._now()
             due = lane.window.remaining(now, since=lane.free_since)
             quiet = self._window_over(now)
             if due is not None and (due <= 0 or quiet <= 0 or self._read_to_end):
@@ -294,20 +296,24 @@ class ShardRun:
                 if not await self._delivery.end_window():
                     return
             else:
-                lane.changed = anyio.Event()
-                with anyio.move_on_after(min(inf if due is None else due, quiet)):
+                lane.changed.clear()
+                pause = min(inf if due is None else due, quiet)
+                if pause == inf:
                     await lane.changed.wait()
+                else:
+                    with anyio.move_on_after(pause):
+                        await lane.changed.wait()
 
     async def _deliver_next(self, lane: _Lane) -> bool:
         batch = lane.window.take()
-        lane.waiting -= sum(map(_cost, batch.records))
+        lane.waiting -= _cost(batch.records)
         lane.busy = True
         self._room.set()
         try:
             return await self._delivery.deliver(batch, lane.number)
         finally:
             lane.busy = False
-            lane.free_since = anyio.current_time()
+            lane.free_since = self._now()
             self._room.set()
 
     def _window_over(self, now: float) -> float:
@@ -330,15 +336,24 @@ def _limits(parts: StreamParts) -> BatchLimits:
     return BatchLimits(records=limits.records, window=limits.window, size=limits.size - MAX_STATE_BYTES - 1024)
 
 
+def _share_out(records: Sequence[Record], lanes: int) -> list[Sequence[Record]]:
+    """For each lane what is its own, in order."""
+    if lanes == 1:
+        return [records]
+    shares: list[list[Record]] = [[] for _ in range(lanes)]
+    for record in records:
+        shares[_lane_of(record, lanes)].append(record)
+    return [*shares]
+
+
 def _lane_of(record: Record, lanes: int) -> int:
     """A stable hash of the key, so that its order is kept (COM-61, COM-62)."""
-    if lanes == 1:
-        return 0
     return (
         int.from_bytes(hashlib.md5((record.group or "").encode("utf-8", "surrogatepass"), usedforsecurity=False).digest()[:8])
         % lanes
     )
 
 
-def _cost(record: Record) -> int:
-    return record.size + RECORD_COST
+def _cost(records: Sequence[Record]) -> int:
+    """Bytes of memory."""
+    return sum([record.size for record in records]) + RECORD_COST * len(records)

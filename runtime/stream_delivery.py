@@ -4,18 +4,19 @@ Only the owner of the lease may do any of it, so the lease is asked before each 
 is cancelled when the lease is lost. A failure record is sent before the checkpoint moves: a crash in between repeats it (DST-14).
 """
 
-import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from math import inf
 from typing import Any, Final
 
 import anyio
 
-from handlers.invoker import FunctionError, NotInvoked, Outcome, Succeeded
+from handlers.invoker import FunctionError, MakeEvent, NotInvoked, Outcome, Succeeded
 from pollers.record import Record
 from runtime.checkpoints import Checkpoints
+from runtime.clock import loop_clock
 from runtime.core.backoff import backoff
 from runtime.core.batching import Batch
 from runtime.core.decisions import EXPIRED, Decision, age_left, decide_stream, drop_expired
@@ -24,6 +25,7 @@ from runtime.discarding import Discarder
 from runtime.drain import Drain
 from runtime.function_slot import FunctionSlots
 from runtime.lease_keeper import HeldLease
+from runtime.request_ids import new_request_id
 from runtime.retention import Retention
 from runtime.shard_status import Block, ShardStatus
 from runtime.stream_parts import StreamParts
@@ -62,11 +64,12 @@ class StreamDelivery:
         """By lane: how the function failed last, and how often in a row it did so."""
         self._slots = FunctionSlots(parts.limiter, status)
         self._discarder = Discarder(parts, held.lease.shard, telemetry)
+        self._now = loop_clock()
         self.checkpoints = Checkpoints(parts, held, status=status, telemetry=telemetry)
 
     async def deliver(self, batch: Batch, lane: int) -> bool:
         """Invoke until every record of the batch has its fate. False: the shard closes first, and the rest is not done."""
-        waited = anyio.current_time() - batch.received
+        waited = self._now() - batch.received
         self._telemetry.mapping.batch_released(len(batch.records), size=batch.size, waited=waited)
         if not self._parts.settings.tumbling_window:
             return await self._deliver(batch, lane)
@@ -93,8 +96,8 @@ class StreamDelivery:
             async with self._slot(0) as taken:
                 if not taken:
                     return False
-                request_id = str(uuid.uuid4())
-                outcome = await self._invoke(self._event((), final=True, early=early), request_id, records=())
+                request_id = new_request_id()
+                outcome = await self._invoke(partial(self._event, (), final=True, early=early), request_id, records=())
                 self._tell(outcome, Decision(), Batch((), throttles=failures), request_id, 0)
                 if isinstance(outcome, FunctionError):
                     await self._wait_overdue(outcome, lane=0)
@@ -134,23 +137,29 @@ class StreamDelivery:
         if decision.condition == EXPIRED:
             decision = drop_expired(batch, self._parts.clock(), policy, retention=await self._retention.ask())
         if decision.discarded:
-            return decision if await self._discard(batch, decision, lane, None, str(uuid.uuid4())) else None
+            return decision if await self._discard(batch, decision, lane, None, new_request_id()) else None
         if self._closing.begun:
             return None
         patience = age_left(batch, self._parts.clock(), policy)
+        if self._slots.unlimited:
+            return await self._try_in_slot(batch, lane)
         async with self._slot(lane, patience=patience) as taken:
             if not taken:  # the shard closes, or the batch grew too old while it waited
                 return Decision(pending=(batch,))
-            request_id = str(uuid.uuid4())
-            if self._parts.settings.tumbling_window:
-                self._open_window(batch)
-            outcome = await self._invoke(self._event(batch.records), request_id, records=batch.records)
-            report, stateful = self._parts.mapping.report_item_failures, self._parts.settings.tumbling_window > 0
-            decision = decide_stream(batch, outcome, policy, report_item_failures=report, stateful=stateful)
-            self._tell(outcome, decision, batch, request_id, lane)
-            done = await self._carry_out(batch, decision, outcome, request_id, lane)
-            if isinstance(outcome, FunctionError):  # what was given up is done with, also if only a restart ends the handler
-                await self._wait_overdue(outcome, lane)
+            return await self._try_in_slot(batch, lane)
+
+    async def _try_in_slot(self, batch: Batch, lane: int) -> Decision | None:
+        request_id = new_request_id()
+        settings = self._parts.settings
+        if settings.tumbling_window:
+            self._open_window(batch)
+        outcome = await self._invoke(partial(self._event, batch.records), request_id, records=batch.records)
+        report, stateful = self._parts.mapping.report_item_failures, settings.tumbling_window > 0
+        decision = decide_stream(batch, outcome, settings.retry, report_item_failures=report, stateful=stateful)
+        self._tell(outcome, decision, batch, request_id, lane)
+        done = await self._carry_out(batch, decision, outcome, request_id, lane)
+        if isinstance(outcome, FunctionError):  # what was given up is done with, also if only a restart ends the handler
+            await self._wait_overdue(outcome, lane)
         return decision if done else None
 
     async def _carry_out(self, batch: Batch, decision: Decision, outcome: Outcome, request_id: str, lane: int) -> bool:
@@ -209,29 +218,27 @@ class StreamDelivery:
             event |= self.checkpoints.window.keys(shard=shard, source_arn=source, final=final, early=early)
         return event
 
-    async def _invoke(self, event: dict[str, Any], request_id: str, *, records: tuple[Record, ...]) -> Outcome:
+    async def _invoke(self, make_event: MakeEvent, request_id: str, *, records: tuple[Record, ...]) -> Outcome:
         await self._held.check()
-        telemetry, began = self._telemetry.mapping, anyio.current_time()
-        with self._abandoning(len(records)), self._status.busy(self._parts.function.timeout + _OVERHEAD):
+        telemetry, began = self._telemetry.mapping, self._now()
+        with self._status.busy(self._parts.function.timeout + _OVERHEAD):
             telemetry.invocation_began()
             self._parts.status.delivering += 1
             try:
                 arn = self._parts.mapping.function_arn
-                return await self._parts.invoker.invoke(event, request_id=request_id, function_arn=arn)
+                return await self._parts.invoker.invoke(make_event, request_id=request_id, function_arn=arn)
+            except anyio.get_cancelled_exc_class():
+                self._abandon(len(records))
+                raise
             finally:
                 self._parts.status.delivering -= 1
-                telemetry.invocation_ended(duration=anyio.current_time() - began)
+                telemetry.invocation_ended(duration=self._now() - began)
 
-    @contextmanager
-    def _abandoning(self, records: int) -> Iterator[None]:
+    def _abandon(self, records: int) -> None:
         """Count what the end of the grace period cuts off; it is delivered again from the checkpoint."""
-        try:
-            yield
-        except anyio.get_cancelled_exc_class():
-            if records and self._parts.drain.begun and self._held.ours:
-                self._parts.drain.report.abandoned += records
-                self._telemetry.mapping.records_abandoned(records)
-            raise
+        if records and self._parts.drain.begun and self._held.ours:
+            self._parts.drain.report.abandoned += records
+            self._telemetry.mapping.records_abandoned(records)
 
     def _tell(self, outcome: Outcome, decision: Decision, batch: Batch, request_id: str, lane: int) -> None:
         telemetry, records = self._telemetry.mapping, len(batch.records)
@@ -262,7 +269,7 @@ class StreamDelivery:
         if outcome.still_running is None:
             return
         self._parts.status.overdue += 1
-        self._status.overdue[lane] = anyio.current_time()
+        self._status.overdue[lane] = self._now()
         self._telemetry.mapping.overdue_handlers(self._parts.status.overdue, 1)
         self._block(lane, "a handler runs on past its time limit")
         try:

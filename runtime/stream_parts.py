@@ -12,6 +12,7 @@ from pollers.source import StreamSource, StreamSpec
 from runtime.core.mapping import EventSourceMapping, StreamSettings
 from runtime.drain import Drain
 from runtime.leases import LeaseStore
+from runtime.places import Places
 from runtime.status import MappingStatus
 from runtime.telemetry import MappingTelemetry
 
@@ -43,7 +44,7 @@ class StreamParts:
     clock: Callable[[], float]
     """The wall clock, for the age of records."""
     jitter: Callable[[], float]
-    reads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(MOST_READS))
+    reads: Places = field(default_factory=lambda: Places(MOST_READS))
     """Reads of shards at once."""
     failover: float = 10.0
     """How long the counter of a lease must stand still until another worker may take it."""

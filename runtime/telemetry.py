@@ -13,10 +13,8 @@ from typing import Any, Final
 import structlog
 from prometheus_client import (
     CollectorRegistry,
-    Counter,
     Gauge,
     GCCollector,
-    Histogram,
     PlatformCollector,
     ProcessCollector,
     generate_latest,
@@ -28,6 +26,7 @@ from pollers.aws.errors import THROTTLED
 from pollers.errors import SourceError, SourceRejected
 from pollers.source import Refusal
 from runtime.core.mapping import MappingState
+from runtime.tallies import Count, Counter, Histogram
 
 _LABELS: Final = ("mapping", "source")
 _DURATIONS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
@@ -90,6 +89,13 @@ class Telemetry:
     def state_opened(self, *, path: str, created: bool) -> None:
         """`created`: there was nothing, so every mapping of a stream begins at its StartingPosition."""
         self._log.info("state_created" if created else "state_opened", path=path)
+
+    def client_chosen(self, service: str, endpoint: str, reason: str | None) -> None:
+        """`reason`: why it is the SDK's client that makes the hot requests; None when it is the lean one."""
+        if reason is None:
+            self._log.info("client_chosen", client="lean", service=service, endpoint=endpoint)
+        else:
+            self._log.info("client_chosen", client="sdk", service=service, endpoint=endpoint, reason=reason)
 
     def drain_began(self, *, signal: str, grace: float) -> None:
         self._log.info("drain_began", signal=signal, grace=grace, hint="a second signal cuts it short")
@@ -156,14 +162,16 @@ class MappingTelemetry:
         self._timeouts = count["esm_timeouts_total"]
         self._lost = count["esm_visibility_lost_events_total"]
         self._restarts = count["esm_mapping_restarts_total"]
-        self._concurrent = telemetry.concurrent.labels(*labels)
-        self._oldest = telemetry.oldest.labels(*labels)
+        self._running = 0
+        self._oldest_age = 0.0
+        telemetry.concurrent.labels(*labels).set_function(lambda: float(self._running))
+        telemetry.oldest.labels(*labels).set_function(lambda: self._oldest_age)
         self._overdue = telemetry.overdue.labels(*labels)
         self._duration = telemetry.duration.labels(*labels)
         self._batch_records = telemetry.batch_records.labels(*labels)
         self._batch_bytes = telemetry.batch_bytes.labels(*labels)
         self._batch_wait = telemetry.batch_wait.labels(*labels)
-        self._requests: dict[tuple[str, str], Counter] = {}
+        self._requests: dict[tuple[str, str], Count] = {}
 
     def count(self, counter: str, amount: int = 1) -> None:
         self._telemetry.counters[counter].labels(*self._labels).inc(amount)
@@ -171,13 +179,14 @@ class MappingTelemetry:
     # the source
 
     def request_made(self, operation: str, outcome: str) -> None:
-        key = (operation, outcome)
-        if key not in self._requests:
-            self._requests[key] = self._telemetry.requests.labels(*self._labels, self._labels[1], operation, outcome)
-        self._requests[key].inc()
+        count = self._requests.get((operation, outcome))
+        if count is None:
+            count = self._telemetry.requests.labels(*self._labels, self._labels[1], operation, outcome)
+            self._requests[operation, outcome] = count
+        count.inc()
 
     def batch_polled(self, records: int, *, oldest_age: float) -> None:
-        self._oldest.set(max(0.0, oldest_age))
+        self._oldest_age = max(0.0, oldest_age)
         if records:
             self._polled.inc(records)
 
@@ -203,10 +212,10 @@ class MappingTelemetry:
         self._batch_wait.observe(waited)
 
     def invocation_began(self) -> None:
-        self._concurrent.inc()
+        self._running += 1
 
     def invocation_ended(self, *, duration: float) -> None:
-        self._concurrent.dec()
+        self._running -= 1
         self._duration.observe(duration)
 
     def function_succeeded(self, *, request_id: str, records: int, failed: int, problem: str | None, times: int = 1) -> None:

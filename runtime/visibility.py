@@ -4,14 +4,16 @@ Extended when half of the time that is left has passed, with jitter, many batche
 nothing. Never past twelve hours after the receive, which SQS refuses. A batch leaves the moment its work ends.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import Final
 
 import anyio
 
 from pollers.record import Record
 from pollers.source import QueueSource, Refusal
+from runtime.clock import loop_clock
 from runtime.telemetry import MappingTelemetry
 
 LONGEST: Final = 12 * 3600
@@ -48,28 +50,31 @@ class VisibilityKeeper:
         self._held: set[Held] = set()
         self._sooner = anyio.Event()
         self._wakes_at = 0.0
+        self._now = loop_clock()
 
-    @contextmanager
-    def keep(self, held: Held) -> Iterator[None]:
+    def keep(self, held: Held) -> AbstractContextManager[None]:
         """Keep these records hidden while the body runs. Costs no task and, for short work, no request."""
+        return _Keep(self, held)
+
+    def begin(self, held: Held) -> None:
+        """For `keep`."""
         if not held.timeout:  # a queue whose timeout is 0 hides nothing, so there is nothing to keep
-            yield
             return
-        now = anyio.current_time()
+        now = self._now()
         held.due = now + max(0.0, (held.until - now) / 2 - self._spread(held))
         self._held.add(held)
         if held.due < self._wakes_at:
             self._sooner.set()
-        try:
-            yield
-        finally:
-            self._held.discard(held)
+
+    def end(self, held: Held) -> None:
+        """For `keep`."""
+        self._held.discard(held)
 
     async def run(self) -> None:
         """Extend until cancelled. Every round is a task of its own: one that hangs must not cost the others their records."""
         async with anyio.create_task_group() as rounds:
             while True:
-                now = anyio.current_time()
+                now = self._now()
                 due = [held for held in self._held if held.due <= now]
                 for held in due:
                     held.due = now + LONGEST  # until its answer says when next
@@ -97,7 +102,7 @@ class VisibilityKeeper:
 
     async def _extend_by(self, seconds: int, batches: list[Held]) -> None:
         records = [record for held in batches for record in held.records if record.handle not in held.lost]
-        asked_at = anyio.current_time()
+        asked_at = self._now()
         refused = await self._source.extend(records, seconds)
         gone = {refusal.record.handle for refusal in refused if refusal.gone}
         failed = {refusal.record.handle: refusal for refusal in refused if not refusal.gone}
@@ -124,3 +129,19 @@ class VisibilityKeeper:
     def _is_held(self, record: Record) -> bool:
         """An extension that was in the air when its work ended is refused with reason: that is no loss."""
         return any(record.handle == each.handle for held in self._held for each in held.records)
+
+
+class _Keep(AbstractContextManager[None]):
+    """A third of what a generator costs, at every batch."""
+
+    __slots__ = ("_held", "_keeper")
+
+    def __init__(self, keeper: VisibilityKeeper, held: Held) -> None:
+        self._keeper = keeper
+        self._held = held
+
+    def __enter__(self) -> None:
+        self._keeper.begin(self._held)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._keeper.end(self._held)

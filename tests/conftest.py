@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.fakes.roads import CLIENTS, chosen_client
+from tests.fakes.roads import VARIABLE as VARIABLE_OF_CLIENT
 from tests.servers.behaviour import Service
 from tests.servers.catalogue import SERVERS
 from tests.servers.install import install
@@ -39,9 +41,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     default = ",".join(spec.name for spec in quick_servers())
     text = f"the servers that tests talk to: all, or names with commas between, of {', '.join(SERVERS)} (or set {VARIABLE}; default: {default})"
     parser.addoption("--servers", default=None, metavar="NAMES", help=text)
+    parser.addoption("--client", default=chosen_client(), choices=CLIENTS, help="the road of hot requests (default: %(default)s)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ[VARIABLE_OF_CLIENT] = config.getoption("--client")
     config.addinivalue_line(
         "markers",
         "like_aws(*behaviours): run only on servers that behave like AWS in these respects (tests/servers/behaviour.py)",
@@ -62,7 +66,7 @@ def pytest_report_header(config: pytest.Config) -> str:
     selected = config.stash[_SELECTED]
     left_out = [spec for spec in quick_servers() if spec not in selected and missing_commands(spec)]
     text = "".join(f"; not {spec.name}, for want of {' and '.join(missing_commands(spec))}" for spec in left_out)
-    return f"servers: {', '.join(spec.name for spec in selected)}{text}"
+    return f"client: {chosen_client()}; servers: {', '.join(spec.name for spec in selected)}{text}"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -4,13 +4,20 @@ botocore shows a body that is not JSON, a proxy's page or half an answer, as an 
 without `NextShardIterator` is the end of a shard, so such a page must not be believed.
 """
 
+import json
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from pollers.aws.clients import Observe
 from pollers.aws.errors import THROTTLED, to_source_error
+from pollers.aws.hot import HotOperation
+from pollers.aws.lean.connection import Content
 from pollers.errors import SourceUnavailable
+
+T = TypeVar("T")
 
 
 async def answer_of(operation: str, asked: Awaitable[Any], *, on: str, needs: str, observe: Observe) -> Any:
@@ -18,18 +25,44 @@ async def answer_of(operation: str, asked: Awaitable[Any], *, on: str, needs: st
 
     `on`: whom it asks, for the reader of an error. `observe` is told "empty" where `needs` holds nothing.
     """
-    doing = f"{operation} on {on}"
-    try:
+    with translating(operation, on=on, observe=observe):
         answer = await asked
-    except Exception as error:
-        translated = to_source_error(error, doing=doing)
-        observe(operation, "throttled" if translated.code in THROTTLED else "error")
-        raise translated from error
     if needs not in answer:
         observe(operation, "error")
-        raise SourceUnavailable(f"{doing}: 200, but no answer of AWS: {needs} is missing (a proxy?)", code="malformed_answer")
+        message = f"{operation} on {on}: 200, but no answer of AWS: {needs} is missing (a proxy?)"
+        raise SourceUnavailable(message, code="malformed_answer")
     observe(operation, "ok" if answer[needs] else "empty")
     return answer
+
+
+async def content_of(
+    name: str, operation: HotOperation, body: bytes, *, on: str, observe: Observe, repeatable: bool = False
+) -> Content:
+    """What a hot request brought, not yet read; only trouble was observed. Raises SourceError."""
+    try:
+        return await operation.ask(body, repeatable=repeatable)
+    except Exception as error:
+        with translating(name, on=on, observe=observe):
+            raise error from error.__cause__
+
+
+@contextmanager
+def translating(operation: str, *, on: str, observe: Observe) -> Iterator[None]:
+    """Around a request: what it raises becomes a SourceError, and is observed."""
+    try:
+        yield
+    except Exception as error:
+        translated = to_source_error(error, doing=f"{operation} on {on}")
+        observe(operation, "throttled" if translated.code in THROTTLED else "error")
+        raise translated from error
+
+
+def read_content(content: Content, decoder: msgspec.json.Decoder[T]) -> T:
+    """Raises ValueError. Half a surrogate pair, which only Python's own reader takes, costs a second reading."""
+    try:
+        return decoder.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return msgspec.convert(json.loads(bytes(content)), decoder.type)
 
 
 @contextmanager

@@ -1,10 +1,10 @@
-"""Two aiobotocore sessions, and one client per service and region, for the life of the process.
+"""The AWS clients of a worker: one of the SDK's per service and region, and the hot operations that may go past it.
 
 A client per use leaks and costs a second of start-up (botocore #2047); clients are safe for concurrent calls.
 """
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from importlib import metadata
 from types import TracebackType
@@ -12,19 +12,26 @@ from typing import Any, Final, Self
 
 import aiobotocore
 import anyio
-import msgspec
+import anyio.to_thread
 from aiobotocore.config import AioConfig
 from aiobotocore.parsers import AioJSONParser, AioResponseParserFactory
 from aiobotocore.session import AioSession, get_session
+from botocore import exceptions as boto
 
+from pollers.aws.credentials import REFUSED, SessionCredentials
 from pollers.aws.errors import to_source_error
+from pollers.aws.hot import BODY, RAW_SHAPES, HotKind, HotOperation, SdkOperation
+from pollers.aws.lean.operation import Clock, LeanOperation
+from pollers.aws.lean.pool import Pool, ResumingContext, resuming_context
+from pollers.aws.lean.retrying import RetrySettings
+from pollers.aws.lean.template import NotCovered, endpoint_of, hold_back_when_asked, take_template
 
 Observe = Callable[[str, str], None]
 """Told of every request: operation and outcome (ok, empty, throttled, error)."""
+TellRoad = Callable[[str, str, str | None], None]
+"""Told once of each service, endpoint, and reason why it is the SDK's client that makes the hot requests; None when it is not."""
 
-STREAM_SERVICES: Final = frozenset({"kinesis", "dynamodbstreams"})
-"""Services whose answers keep blobs as base64 text and timestamps as numbers, as the Lambda event has them."""
-
+_STREAM_SERVICES: Final = frozenset({"kinesis", "dynamodbstreams"})
 _CONNECT_TIMEOUT: Final = 5
 _READ_TIMEOUT: Final = 30
 """Seconds without a byte; a long poll takes 20."""
@@ -37,18 +44,27 @@ _MOST_CONNECTIONS: Final = 4096
 class AwsClients:
     """Makes clients on first use and closes them all together. An async context manager."""
 
-    def __init__(self) -> None:
-        self._session = get_session()
-        self._stream_session = _stream_session()
+    def __init__(self, *, lean: bool = True, tell_road: TellRoad | None = None) -> None:
+        """`lean`: hot operations may leave the SDK's client where it can be done."""
+        self._session = _session()
+        self._lean = lean
+        self._tell_road = tell_road
         self._stack = AsyncExitStack()
         self._clients: dict[tuple[str, str, bool], Any] = {}
         self._making = anyio.Lock()  # two mappings of one region ask at the same moment; one client shall serve both
+        self._credentials = SessionCredentials(self._session)
+        self._operations: dict[tuple[HotKind, str, str], HotOperation] = {}
+        self._making_operation = anyio.Lock()
+        self._pools: dict[str, Pool] = {}
+        self._contexts: dict[tuple[str | None, bool], ResumingContext] = {}
+        self._clocks: dict[str, Clock] = {}
+        self._told: set[tuple[str, str, str | None]] = set()
 
     async def client(self, service: str, region: str, *, retries: bool) -> Any:
         """A client by botocore's name of the service (`sqs`, `kinesis`, `dynamodbstreams`...); say its type where it is taken.
 
         `region`: empty for that of the environment. Raises SourceError when the client cannot be made (a broken profile, a bad
-        endpoint URL). What STREAM_SERVICES answer is not decoded.
+        endpoint URL).
         `retries`: as the user's settings say (AWS_RETRY_MODE, AWS_MAX_ATTEMPTS, profile). Polls go without: their back-off is the
         mapping's own, trouble shall show at the first try, and a receive that is repeated after a lost answer strands records.
         """
@@ -62,14 +78,79 @@ class AwsClients:
                     raise to_source_error(error, doing=f"making a client of {service} for {where}") from error
             return self._clients[key]
 
+    async def operation(self, kind: HotKind, region: str, sample: Mapping[str, Any], *, place: str = "") -> HotOperation:
+        """A hot operation, on the lean road where that is possible. Raises SourceError as `client` does, and for want of credentials.
+
+        `sample`: parameters of a request like those that will be made. `place`: what the endpoint depends on besides the region
+        (the ARN of a stream), for which the sample stands.
+        """
+        client = await self.client(kind.service, region, retries=kind.retries)
+        async with self._making_operation:
+            key = (kind, region, place)
+            if key not in self._operations:
+                self._operations[key] = await self._choose(client, kind, sample)
+            return self._operations[key]
+
+    async def _choose(self, client: Any, kind: HotKind, sample: Mapping[str, Any]) -> HotOperation:
+        reason: str | None = "worker.client is sdk"
+        operation: HotOperation | None = None
+        if self._lean:
+            try:
+                operation, reason = await self._make_lean(client, kind, sample), None
+            except NotCovered as missing:
+                reason = str(missing)
+            except Exception as error:
+                raise to_source_error(error, doing=f"the first {kind.name}") from error
+        told = (kind.service, client.meta.endpoint_url, reason)
+        if self._tell_road is not None and told not in self._told:
+            self._told.add(told)
+            self._tell_road(*told)
+        return operation or SdkOperation(client, kind)
+
+    async def _make_lean(self, client: Any, kind: HotKind, sample: Mapping[str, Any]) -> LeanOperation:
+        """Raises NotCovered, and what the SDK's client raises when it cannot make a request."""
+        retries = RetrySettings(client, kind.name) if kind.retries else None
+        credentials = await self._credentials.current()
+        if credentials is None:
+            raise boto.NoCredentialsError
+        template = await take_template(client, kind.method, sample, credentials)
+        origin = f"{kind.service} {template.url}"
+        if origin not in self._pools:
+            endpoint = await anyio.to_thread.run_sync(endpoint_of, client, template, self._tls)
+            self._pools[origin] = Pool(endpoint)
+            self._stack.callback(self._pools[origin].close)
+        clock = self._clocks.setdefault(origin, Clock())
+        pool = self._pools[origin]
+        return LeanOperation(
+            template, pool, self._credentials, clock, name=kind.name, repeatable=kind.repeatable, retries=retries
+        )
+
+    def _tls(self, ca_file: str | None, verify: bool) -> ResumingContext:
+        """In a thread: reading the authorities takes a while. One operation is made at a time."""
+        key = (ca_file, verify)
+        if key not in self._contexts:
+            try:
+                self._contexts[key] = resuming_context(ca_file, verify=verify)
+            except OSError as error:
+                raise boto.SSLError(endpoint_url=f"CA bundle {ca_file}", error=error) from error
+        return self._contexts[key]
+
     async def _make(self, service: str, region: str, config: AioConfig) -> Any:
-        session = self._stream_session if service in STREAM_SERVICES else self._session
-        made = session.create_client(service, region_name=region or None, config=config)
+        made = self._session.create_client(service, region_name=region or None, config=config)
         client = await self._stack.enter_async_context(made)
         if service == "s3" and config.s3 is None and "amazonaws.com" not in client.meta.endpoint_url:
             # Another server than AWS's: `bucket.host` need not resolve there.
             return await self._make(service, region, config.merge(AioConfig(s3={"addressing_style": "path"})))
+        hold_back_when_asked(client)
+        client.meta.events.register("after-call", self._see_answer)
         return client
+
+    async def _see_answer(self, parsed: Mapping[str, Any], **_: Any) -> None:
+        """Of the SDK's clients: refused credentials are looked for anew, for whoever asks next."""
+        if parsed.get("Error", {}).get("Code") in REFUSED:
+            credentials = await self._credentials.current()
+            if credentials is not None:
+                await self._credentials.renewed(credentials)
 
     async def __aenter__(self) -> Self:
         return self
@@ -78,31 +159,24 @@ class AwsClients:
         await self._stack.__aexit__(kind, error, trace)
 
 
-def _stream_session() -> AioSession:
-    """A session of its own, because parsers belong to a session. Decoding is most of what a GetRecords costs.
-
-    The text of an event is base64, so bytes would only be encoded again; parsing timestamps and following the shapes of the
-    model record by record cost more than all else together.
-    """
+def _session() -> AioSession:
+    """The answers of hot operations are not decoded: their sources do that, in one step, to what they need."""
     session = get_session()
-    session.register_component("response_parser_factory", _StreamParserFactory())
+    session.register_component("response_parser_factory", _ParserFactory())
     return session
 
 
-class _StreamParserFactory(AioResponseParserFactory):  # type: ignore[misc]  # aiobotocore has no types
+class _ParserFactory(AioResponseParserFactory):  # type: ignore[misc]  # aiobotocore has no types
     def create_parser(self, protocol_name: str) -> Any:
-        return _StreamParser() if protocol_name == "json" else super().create_parser(protocol_name)
+        return _Parser() if protocol_name == "json" else super().create_parser(protocol_name)
 
 
-class _StreamParser(AioJSONParser):  # type: ignore[misc]  # as above
-    """Gives an answer as its JSON is. What is none is shown as botocore shows it, as an answer in which everything is missing."""
-
-    def _handle_json_body(self, raw_body: bytes, _shape: object) -> dict[str, Any]:
-        try:
-            body = msgspec.json.decode(raw_body) if raw_body else {}
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return {}
-        return body if isinstance(body, dict) else {}
+class _Parser(AioJSONParser):  # type: ignore[misc]  # as above
+    def _handle_json_body(self, raw_body: bytes, shape: Any) -> dict[str, Any]:
+        if shape is not None and shape.name in RAW_SHAPES:
+            return {BODY: raw_body}
+        parsed: dict[str, Any] = super()._handle_json_body(raw_body, shape)
+        return parsed
 
 
 def _config(service: str, *, retries: bool) -> AioConfig:
@@ -113,7 +187,7 @@ def _config(service: str, *, retries: bool) -> AioConfig:
     versions = f"aiobotocore/{aiobotocore.__version__} python/{platform.python_version()}"
     config = AioConfig(
         connect_timeout=_CONNECT_TIMEOUT,
-        read_timeout=_STREAM_READ_TIMEOUT if service in STREAM_SERVICES else _READ_TIMEOUT,
+        read_timeout=_STREAM_READ_TIMEOUT if service in _STREAM_SERVICES else _READ_TIMEOUT,
         max_pool_connections=_MOST_CONNECTIONS,
         tcp_keepalive=True,
         user_agent=f"esm-runtime/{metadata.version('esm-runtime')} {versions}",

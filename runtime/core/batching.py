@@ -5,8 +5,10 @@ travels alone), and none waits past its window.
 """
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Final
+
+from msgspec import Struct
 
 from pollers.record import Record
 from runtime.core.mapping import BatchLimits
@@ -14,8 +16,7 @@ from runtime.core.mapping import BatchLimits
 ENVELOPE_BYTES: Final = len('{"Records":[]}')
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """What one invocation receives, and how often it was tried before."""
 
     records: tuple[Record, ...]
@@ -29,7 +30,7 @@ class Batch:
     @property
     def size(self) -> int:
         """Bytes of the event as compact JSON."""
-        return ENVELOPE_BYTES + sum(record.size for record in self.records) + len(self.records) - 1
+        return ENVELOPE_BYTES + sum([record.size for record in self.records]) + len(self.records) - 1
 
 
 class BatchWindow:
@@ -40,7 +41,8 @@ class BatchWindow:
     def __init__(self, limits: BatchLimits) -> None:
         self._limits = limits
         self._records: deque[Record] = deque()
-        self._added: deque[float] = deque()
+        self._added: deque[tuple[float, int]] = deque()
+        """When so many of the records were added, in order."""
         self._bytes = ENVELOPE_BYTES - 1  # each record brings a comma; the first needs none
 
     def __len__(self) -> int:
@@ -56,10 +58,11 @@ class BatchWindow:
         """How many more bytes the batch may take."""
         return max(0, self._limits.size - self._bytes)
 
-    def add(self, record: Record, now: float) -> None:
-        self._records.append(record)
-        self._added.append(now)
-        self._bytes += record.size + 1
+    def add(self, records: Sequence[Record], now: float) -> None:
+        if records:
+            self._records.extend(records)
+            self._added.append((now, len(records)))
+            self._bytes += sum([record.size for record in records]) + len(records)
 
     def remaining(self, now: float, *, since: float = 0.0) -> float | None:
         """Seconds until the window ends, 0 when the batch is due, None when there is nothing to wait for.
@@ -70,21 +73,32 @@ class BatchWindow:
             return None
         if not self.missing:
             return 0
-        return max(0.0, max(self._added[0], since) + self._limits.window - now)
+        return max(0.0, max(self._added[0][0], since) + self._limits.window - now)
 
     def take(self) -> Batch:
         """The oldest records that make one batch; what does not fit stays for the next. Empty when there are none."""
+        received = self._added[0][0] if self._added else 0.0
+        if len(self._records) <= self._limits.records and self._bytes <= self._limits.size:
+            return Batch(self.drop(), received=received)
         taken: list[Record] = []
-        received = self._added[0] if self._added else 0.0
         size = ENVELOPE_BYTES - 1
         while self._records and len(taken) < self._limits.records:
             size += self._records[0].size + 1
             if taken and size > self._limits.size:
                 break
             taken.append(self._records.popleft())
-            self._added.popleft()
         self._bytes -= sum(record.size + 1 for record in taken)
+        self._forget(len(taken))
         return Batch(tuple(taken), received=received)
+
+    def _forget(self, taken: int) -> None:
+        """When the first `taken` records were added."""
+        while taken:
+            added, count = self._added.popleft()
+            if count > taken:
+                self._added.appendleft((added, count - taken))
+                return
+            taken -= count
 
     def held(self) -> tuple[Record, ...]:
         """What is held, in order."""

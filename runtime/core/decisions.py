@@ -5,9 +5,11 @@ order; nothing is discarded without a condition; every pending batch is smaller,
 never happened; and that one costs no retry.
 """
 
-from dataclasses import dataclass, replace
 from math import inf
 from typing import Final, assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from handlers.invoker import FunctionError, NotInvoked, Outcome, Succeeded
 from pollers.record import Record
@@ -21,8 +23,7 @@ EXPIRED: Final = "RecordExpired"
 """Our word for a record that left the stream while it was being retried (COM-85): counted and logged, sent nowhere."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(Struct, frozen=True, kw_only=True):
     """One fate for every record of a batch."""
 
     settled: tuple[Record, ...] = ()

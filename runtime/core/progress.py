@@ -5,7 +5,8 @@ goes back and never passes an unfinished record (COM-63).
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
+from itertools import islice
 
 from pollers.record import Record, RecordId
 
@@ -25,13 +26,19 @@ class ShardProgress:
         """How many records the position has not passed."""
         return len(self._open)
 
-    def begin(self, records: Iterable[Record]) -> None:
+    def begin(self, records: Sequence[Record]) -> None:
         """Records that were read, in order."""
-        self._open.extend(record.id for record in records)
+        self._open.extend([record.id for record in records])
 
-    def finish(self, records: Iterable[Record]) -> None:
+    def finish(self, records: Sequence[Record]) -> None:
         """Records whose fate has been carried out, in any order."""
-        self._finished.update(record.id for record in records)
+        ids = [record.id for record in records]
+        if ids and not self._finished and list(islice(self._open, len(ids))) == ids:  # what one lane alone always brings
+            for _ in ids:
+                self._open.popleft()
+            self.committed = ids[-1]
+            return
+        self._finished.update(ids)
         while self._open and self._open[0] in self._finished:
             self.committed = self._open.popleft()
             self._finished.discard(self.committed)

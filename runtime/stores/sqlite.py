@@ -1,10 +1,11 @@
 """Leases in a SQLite file, shared by the worker processes of one host.
 
-The law: every write is one transaction that begins with the write lock, so what a condition saw is what the write changes, and
-who dies on the way has written nothing.
+The law: every write is part of a transaction that begins with the write lock, so what a condition saw is what the write changes,
+and who dies on the way has written nothing. Writes that wait at one moment share a transaction, and are told when it is durable.
 """
 
 import asyncio
+import itertools
 import math
 import queue
 import sqlite3
@@ -14,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
+from typing import Any, Final, Self, TypeAlias, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -29,6 +30,8 @@ T = TypeVar("T")
 _Row: TypeAlias = tuple[str, str, str, str, str | None, str | None, int, str | None, float]
 """In the order of the columns; the last is when the owner last wrote the row, by the clock that all processes of a host share."""
 _LOAD: Final = "SELECT * FROM leases WHERE scope = ? ORDER BY shard"
+_MOST_TOGETHER: Final = 100
+"""Writes in one transaction, which others wait for."""
 _LONGEST_CALL: Final = 15.0
 """Seconds: three times as long as a call waits for other processes. Then it may or may not have been carried out."""
 _LAST_WORD: Final = 5.0
@@ -88,7 +91,8 @@ class SqliteStore:
         def read(connection: sqlite3.Connection) -> list[Lease]:
             return [self._lease(row) for row in connection.execute(_LOAD, (scope,)).fetchall()]
 
-        return await self._thread.run(partial(self._checked, read))
+        leases: list[Lease] = await self._thread.run(partial(self._checked, read))
+        return leases
 
     async def create(self, leases: Sequence[Lease]) -> None:
         rows = [_row(lease) for lease in leases]
@@ -102,7 +106,8 @@ class SqliteStore:
             rows = connection.execute(_SILENCE, (scope,)).fetchall()
             return {shard: now - written if written <= now else math.inf for shard, written in rows}
 
-        return await self._thread.run(partial(self._checked, read))
+        silence: dict[str, float] = await self._thread.run(partial(self._checked, read))
+        return silence
 
     async def take(self, lease: Lease, owner: str) -> Lease | None:
         return await self._write(partial(self._update, _TAKE, (time.monotonic(), owner, lease.scope, lease.shard, lease.counter)))
@@ -132,7 +137,12 @@ class SqliteStore:
         await self._write(lambda connection: connection.executemany(_DELETE, rows))
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return await self._thread.run(partial(self._checked, partial(_in_transaction, work)))
+        value: T = await self._thread.run(work, together=self._write_together)
+        return value
+
+    def _write_together(self, works: Sequence[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
+        """In the thread: all of them or none, which costs one transaction. Each must leave alone what the others change."""
+        return self._checked(partial(_in_transaction, lambda connection: [work(connection) for work in works]))
 
     def _checked(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """In the thread."""
@@ -191,48 +201,72 @@ def _row(lease: Lease) -> _Row:
     return lease.scope, lease.shard, parents, checkpoint, *seen, time.monotonic()
 
 
-class _Call(Generic[T]):
+Together: TypeAlias = Callable[[Sequence[Callable[[sqlite3.Connection], Any]]], list[Any]]
+"""Does several pieces of work at once and gives their values; all of them or none are done."""
+
+
+class _Call:
     """One piece of work on its way through the thread."""
 
-    def __init__(self, work: Callable[[], T]) -> None:
-        self._work = work
-        self._loop = asyncio.get_running_loop()
-        self._answer: asyncio.Future[T] = self._loop.create_future()
+    __slots__ = ("_answer", "_work", "error", "loop", "together", "value")
 
-    async def wait(self) -> T:
+    def __init__(self, work: Callable[..., Any], together: Together | None) -> None:
+        """`together`: `work` is for a connection, and is done by this, with others; None: it is for itself, and takes nothing."""
+        self.together = together
+        self.loop = asyncio.get_running_loop()
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self._work = work
+        self._answer: asyncio.Future[Any] = self.loop.create_future()
+
+    async def wait(self) -> Any:
         with anyio.move_on_after(_LONGEST_CALL, shield=True):
             return await self._answer
         raise StateError(f"the state file has not answered for {_LONGEST_CALL:.0f} seconds: see to its disk")
 
-    def run(self) -> None:
-        """In the thread."""
-        tell: Callable[[], None]
+    def do(self) -> None:
+        """In the thread, alone."""
         try:
-            tell = partial(self._answer.set_result, self._work())
+            self.value = self._work() if self.together is None else self.together([self._work])[0]
         except BaseException as error:  # noqa: BLE001  # whatever it is, it is the caller's
-            tell = partial(self._answer.set_exception, error)
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._finish, tell)
+            self.error = error
 
-    def _finish(self, tell: Callable[[], None]) -> None:
-        if not self._answer.done():
-            tell()
+    def finish(self) -> None:
+        """On the loop."""
+        if self._answer.done():
+            return
+        if self.error is None:
+            self._answer.set_result(self.value)
+        else:
+            self._answer.set_exception(self.error)
+
+    @staticmethod
+    def do_together(calls: "Sequence[_Call]", together: Together) -> None:
+        """In the thread. When one of them fails nothing was done, and each is done alone to learn which it was."""
+        try:
+            values = together([call._work for call in calls])  # noqa: SLF001  # its own
+        except BaseException:  # noqa: BLE001  # as in `do`
+            for call in calls:
+                call.do()
+        else:
+            for call, value in zip(calls, values, strict=True):
+                call.value = value
 
 
 class _FileThread:
-    """A thread that does one thing after the other.
+    """A thread that does one thing after the other; writes that wait together are one transaction.
 
     Of our own because it costs half of what a thread of anyio's pool costs for each call, and keeps the order even if a caller is
     torn away. A daemon: a disk that hangs must not keep the process from ending, and a transaction cut off is none.
     """
 
     def __init__(self, name: str) -> None:
-        self._calls: queue.SimpleQueue[_Call[Any] | None] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         threading.Thread(target=self._serve, name=name, daemon=True).start()
 
-    async def run(self, work: Callable[[], T]) -> T:
+    async def run(self, work: Callable[..., Any], *, together: Together | None = None) -> Any:
         await anyio.lowlevel.checkpoint_if_cancelled()
-        call = _Call(work)
+        call = _Call(work, together)
         self._calls.put(call)
         return await call.wait()
 
@@ -241,5 +275,30 @@ class _FileThread:
         self._calls.put(None)
 
     def _serve(self) -> None:
-        while (call := self._calls.get()) is not None:
-            call.run()
+        more = True
+        while more:
+            first = self._calls.get()
+            if first is None:
+                return
+            calls = [first]
+            with suppress(queue.Empty):
+                while more and len(calls) < _MOST_TOGETHER:
+                    call = self._calls.get_nowait()
+                    more = call is not None
+                    calls += [call] if call is not None else []
+            for together, group in itertools.groupby(calls, key=lambda call: call.together):
+                self._do(list(group), together)
+
+    def _do(self, calls: Sequence[_Call], together: Together | None) -> None:
+        if together is None or len(calls) == 1:
+            for call in calls:
+                call.do()
+        else:
+            _Call.do_together(calls, together)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            calls[0].loop.call_soon_threadsafe(_finish_all, calls)
+
+
+def _finish_all(calls: Sequence[_Call]) -> None:
+    for call in calls:
+        call.finish()

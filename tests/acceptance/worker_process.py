@@ -24,6 +24,7 @@ import anyio
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.acceptance.local_aws import ACCOUNT, LocalAws, arn_of
+from tests.fakes.roads import chosen_client
 
 CODE: Final = Path(__file__).parent / "functions"
 _PATIENCE: Final = 30.0
@@ -126,7 +127,7 @@ class Site:
         **more: Any,
     ) -> Path:
         """JSON is YAML. A short grace period, because an idle worker waits for its long polls when it stops. `more`: of `worker`."""
-        worker = {"http": http, "grace": grace, "state": state, "log": {"format": "json"}, **more}
+        worker = {"http": http, "grace": grace, "state": state, "log": {"format": "json"}, "client": chosen_client(), **more}
         path = self.folder / "esm.yaml"
         path.write_text(json.dumps({"functions": functions, "mappings": list(mappings), "worker": worker}, indent=1))
         return path

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from pollers.aws.clients import AwsClients
 from pollers.errors import SourceRejected, SourceUnavailable
 from pollers.record import Record
 from pollers.sqs import SqsQueue
 from tests.fakes.queue import FakeQueue
+from tests.fakes.roads import aws_clients
 from tests.fakes.virtual_time import virtual_time
 from tests.servers.queues import QueueHandle, queue_on
 from tests.servers.running import Server
@@ -33,7 +33,7 @@ async def source_on(
     for name, value in server.environment().items():
         monkeypatch.setenv(name, value)
     observed = Observed()
-    async with queue_on(server, fifo=fifo, attributes={"VisibilityTimeout": "30"}) as handle, AwsClients() as clients:
+    async with queue_on(server, fifo=fifo, attributes={"VisibilityTimeout": "30"}) as handle, aws_clients() as clients:
         yield SqsQueue(clients, handle.arn, windowed=windowed, observe=observed), handle, observed
 
 
@@ -43,14 +43,14 @@ async def check_life_of_records(source: SqsQueue | FakeQueue, sent: list[str]) -
     assert facts.visibility_timeout == 30
     first = await source.receive(limit=10, wait=5, visibility=None)
     assert sorted(record.id for record in first) == sorted(sent)
-    assert [record.event["messageId"] for record in first] == [record.id for record in first]
-    assert {record.event["attributes"]["ApproximateReceiveCount"] for record in first} == {"1"}
+    assert [record.content["messageId"] for record in first] == [record.id for record in first]
+    assert {record.content["attributes"]["ApproximateReceiveCount"] for record in first} == {"1"}
     assert await source.receive(limit=10, wait=0, visibility=None) == []
 
     assert await source.extend(first, 0) == []
     second = await source.receive(limit=10, wait=5, visibility=None)
     assert sorted(record.id for record in second) == sorted(sent)
-    assert {record.event["attributes"]["ApproximateReceiveCount"] for record in second} == {"2"}
+    assert {record.content["attributes"]["ApproximateReceiveCount"] for record in second} == {"2"}
     assert {record.handle for record in second}.isdisjoint({record.handle for record in first})
 
     assert await source.extend(second, 60) == []
@@ -73,7 +73,7 @@ async def test_the_fake_queue_locks_the_group_of_a_record_in_flight() -> None:
     assert first.group == "a"
     assert [record.group for record in await queue.receive(limit=10, wait=0, visibility=None)] == ["b"]
     await queue.delete([first])
-    assert [record.event["body"] for record in await queue.receive(limit=10, wait=0, visibility=None)] == ["a2"]
+    assert [record.content["body"] for record in await queue.receive(limit=10, wait=0, visibility=None)] == ["a2"]
 
 
 async def test_sqs_keeps_the_contract(sqs_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,8 +89,8 @@ async def test_a_fifo_queue_locks_the_group_of_a_record_in_flight(sqs_server: Se
         await queue.send("a1", "a2", group="a")
         await queue.send("b1", group="b")
         (first,) = await source.receive(limit=1, wait=2, visibility=None)
-        assert (first.event["body"], first.group) == ("a1", "a")
-        assert list(first.event["attributes"]) == [
+        assert (first.content["body"], first.group) == ("a1", "a")
+        assert list(first.content["attributes"]) == [
             "ApproximateReceiveCount",
             "SentTimestamp",
             "SequenceNumber",
@@ -101,7 +101,7 @@ async def test_a_fifo_queue_locks_the_group_of_a_record_in_flight(sqs_server: Se
         ]
         assert [record.group for record in await source.receive(limit=10, wait=1, visibility=None)] == ["b"]
         assert await source.delete([first]) == []
-        assert [record.event["body"] for record in await source.receive(limit=10, wait=2, visibility=None)] == ["a2"]
+        assert [record.content["body"] for record in await source.receive(limit=10, wait=2, visibility=None)] == ["a2"]
 
 
 @pytest.mark.parametrize("windowed", [False, True])
@@ -127,7 +127,7 @@ async def test_sqs_21_to_29_the_event_of_a_standard_queue(
         while len(events) < 3:
             records = await source.receive(limit=10, wait=5, visibility=None)
             assert records
-            events |= {record.event["body"]: record.event for record in records}
+            events |= {record.content["body"]: record.content for record in records}
 
         attributes = events[body]["messageAttributes"]
         assert attributes == {
@@ -170,7 +170,7 @@ async def test_thirty_records_are_deleted_in_one_call(sqs_server: Server, monkey
 
 
 async def test_a_missing_queue_is_rejected(sqs_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with source_on(sqs_server, monkeypatch) as (_, queue, observed), AwsClients() as clients:
+    async with source_on(sqs_server, monkeypatch) as (_, queue, observed), aws_clients() as clients:
         missing = SqsQueue(clients, f"{queue.arn}-{uuid.uuid4().hex[:8]}", windowed=False, observe=observed)
         with pytest.raises(SourceRejected):
             await missing.describe()
@@ -183,7 +183,7 @@ async def test_no_server_at_all_is_unavailable(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    async with AwsClients() as clients:
+    async with aws_clients() as clients:
         queue = SqsQueue(clients, "arn:aws:sqs:eu-west-1:123456789012:q", windowed=False, observe=Observed())
         with pytest.raises(SourceUnavailable, match="no answer"):
             await queue.receive(limit=1, wait=0, visibility=None)

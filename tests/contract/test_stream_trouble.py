@@ -8,6 +8,7 @@ import pytest
 
 from pollers.errors import PositionTrimmed, SourceRejected, SourceUnavailable
 from pollers.record import LATEST, TRIM_HORIZON, Position
+from tests.fakes.roads import chosen_client
 from tests.fakes.streams_on_servers import (
     OpenServerStream,
     all_records,
@@ -51,7 +52,8 @@ async def test_kin_18_what_passes_is_unavailable_and_the_same_read_can_be_asked_
         await stream.put(*"abc")
         reader = await only_shard(stream, TRIM_HORIZON)
         assert texts(stream, (await reader.read(limit=1)).records) == ["a"]
-        await stream.fault(fault, operation="GetRecords", times=2)
+        twice = fault == "drop" and chosen_client() == "lean"  # a kept connection that was closed costs one more try at once
+        await stream.fault(fault, operation="GetRecords", times=3 if twice else 2)
         for _ in range(2):
             with pytest.raises(SourceUnavailable):
                 await reader.read(limit=10)

@@ -47,7 +47,7 @@ SUCCESSFUL_SHAPES: Final[tuple[Any, ...]] = (
 
 
 def record(name: str) -> Record:
-    return Record(id=RecordId(name), event={}, size=1, arrived=0.0, handle=name)
+    return Record(id=RecordId(name), content={}, size=1, arrived=0.0, handle=name)
 
 
 def every_batch() -> Iterator[Batch]:

@@ -14,7 +14,7 @@ def every_row(longest: int, name: str) -> Iterator[tuple[Record, ...]]:
     for length in range(longest + 1):
         for groups in product(GROUPS, repeat=length):
             yield tuple(
-                Record(id=RecordId(f"{name}{n}"), event={}, size=1, arrived=0.0, group=group) for n, group in enumerate(groups)
+                Record(id=RecordId(f"{name}{n}"), content={}, size=1, arrived=0.0, group=group) for n, group in enumerate(groups)
             )
 
 

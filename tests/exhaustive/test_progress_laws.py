@@ -13,7 +13,7 @@ MOST_RECORDS: Final = 6
 
 
 def record(number: int) -> Record:
-    return Record(id=RecordId(str(number)), event={}, size=1, arrived=0.0)
+    return Record(id=RecordId(str(number)), content={}, size=1, arrived=0.0)
 
 
 RECORDS: Final = tuple(record(number) for number in range(98, 98 + MOST_RECORDS))

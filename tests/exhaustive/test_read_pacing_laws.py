@@ -85,7 +85,7 @@ def test_all_shards_together_read_a_bounded_amount_ahead() -> None:
 def window_of(added: tuple[int, ...], limits: BatchLimits) -> BatchWindow:
     window = BatchWindow(limits)
     for number, when in enumerate(added):
-        window.add(Record(id=RecordId(str(number)), event={}, size=10, arrived=0.0), when)
+        window.add([Record(id=RecordId(str(number)), content={}, size=10, arrived=0.0)], when)
     return window
 
 

@@ -20,7 +20,7 @@ COUNTERS: Final = ((0, 0), (0, 1), (1, 0), (2, 3))
 
 
 def aged(ages: tuple[float, ...], retries: int = 0, throttles: int = 0) -> Batch:
-    records = tuple(Record(id=RecordId(str(n)), event={}, size=1, arrived=NOW - age) for n, age in enumerate(ages))
+    records = tuple(Record(id=RecordId(str(n)), content={}, size=1, arrived=NOW - age) for n, age in enumerate(ages))
     return Batch(records, retries=retries, throttles=throttles, received=7.0)
 
 

@@ -1,12 +1,12 @@
 """The laws of `decide_stream`, over every small batch, policy, counter and answer, and over whole histories of them."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import product
 from math import inf
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import pytest
+from msgspec.structs import replace
 
 from handlers.invoker import NOT_JSON, FunctionError, NotInvoked, Outcome, Succeeded
 from pollers.record import Record, RecordId
@@ -79,7 +79,7 @@ POLICIES: Final = [RetryPolicy(attempts=attempts, bisect=bisect) for attempts, b
 MODES: Final = [Mode(*mode) for mode in product(POLICIES, (False, True), (False, True))]
 
 
-RECORDS: Final = tuple(Record(id=RecordId(name), event={}, size=1, arrived=0.0) for name in NAMES)
+RECORDS: Final = tuple(Record(id=RecordId(name), content={}, size=1, arrived=0.0) for name in NAMES)
 
 
 def every_batch(count: int) -> Iterator[Batch]:

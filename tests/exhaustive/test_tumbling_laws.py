@@ -22,7 +22,7 @@ class Step(NamedTuple):
 
 
 def batch(arrivals: tuple[float, ...], first: int = 0) -> Batch:
-    records = tuple(Record(id=RecordId(str(n)), event={}, size=1, arrived=arrived) for n, arrived in enumerate(arrivals, first))
+    records = tuple(Record(id=RecordId(str(n)), content={}, size=1, arrived=arrived) for n, arrived in enumerate(arrivals, first))
     return Batch(records, retries=1, throttles=2, received=7.0)
 
 

@@ -19,11 +19,11 @@ def event_of_size(name: str, size: int) -> dict[str, Any]:
 
 
 def record(name: str, size: int) -> Record:
-    return Record(id=RecordId(name), event=event_of_size(name, size), size=size, arrived=0.0)
+    return Record(id=RecordId(name), content=event_of_size(name, size), size=size, arrived=0.0)
 
 
 def envelope_bytes(records: tuple[Record, ...]) -> int:
-    return len(json.dumps({"Records": [each.event for each in records]}, separators=(",", ":")).encode())
+    return len(json.dumps({"Records": [each.content for each in records]}, separators=(",", ":")).encode())
 
 
 class Story:
@@ -47,7 +47,7 @@ class Story:
                 each = record(str(self.added), self.sizes[kind])
                 self.added += 1
                 self.held.append((each, self.now))
-                self.window.add(each, self.now)
+                self.window.add([each], self.now)
         self.agree()
 
     def judge(self, batch: Batch) -> None:

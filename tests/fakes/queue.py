@@ -108,7 +108,7 @@ class FakeQueue:
         attributes = {"ApproximateReceiveCount": str(message.receives)}
         event = {"messageId": message.id, "receiptHandle": message.handle, "body": message.body, "attributes": attributes}
         group = message.group if self.fifo else None
-        return Record(id=RecordId(message.id), event=event, size=message.size, arrived=0.0, group=group, handle=message.handle)
+        return Record(id=RecordId(message.id), content=event, size=message.size, arrived=0.0, group=group, handle=message.handle)
 
     async def delete(self, records: Sequence[Record]) -> list[Refusal]:
         await anyio.lowlevel.checkpoint()

@@ -22,7 +22,7 @@ _SPACE: Final = 2**32
 
 
 def envelope(records: Sequence[Record]) -> dict[str, Any]:
-    return {"Records": [{**record.event, "kinesis": dict(record.event["kinesis"])} for record in records]}
+    return {"Records": [{**record.content, "kinesis": dict(record.content["kinesis"])} for record in records]}
 
 
 STREAM_SPEC: Final = StreamSpec(
@@ -247,7 +247,7 @@ class FakeStream:
             "approximateArrivalTimestamp": round(arrived, 3),
         }
         event = {"kinesis": data, "eventSource": "aws:kinesis", "eventID": f"{shard.id}:{sequence}", "eventSourceARN": STREAM_ARN}
-        record = Record(id=RecordId(sequence), event=event, size=size or 300, arrived=arrived, group=key)
+        record = Record(id=RecordId(sequence), content=event, size=size or 300, arrived=arrived, group=key)
         shard.records.append(record)
         self.puts.append(record)
         return sequence

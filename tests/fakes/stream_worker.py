@@ -10,7 +10,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from handlers.destinations import DestinationError, FailureRecord, ProbeFinding
-from handlers.invoker import FunctionSpec, Outcome, Succeeded
+from handlers.invoker import FunctionSpec, MakeEvent, Outcome, Succeeded
 from pollers.record import TRIM_HORIZON
 from runtime.core.mapping import BatchLimits, EventSourceMapping, MappingState, RetryPolicy, StreamSettings
 from runtime.drain import Drain
@@ -52,7 +52,8 @@ class FakeFunction:
     running: int = 0
     most_running: int = 0
 
-    async def invoke(self, event: dict[str, Any], *, request_id: str, function_arn: str) -> Outcome:
+    async def invoke(self, make_event: MakeEvent, *, request_id: str, function_arn: str) -> Outcome:
+        event = make_event()
         assert request_id
         assert function_arn == FUNCTION_ARN
         self.invoked.append(sequences(event))

@@ -16,9 +16,12 @@ import pytest
 
 from pollers.aws.clients import AwsClients
 from pollers.dynamodb_streams import DynamodbStream
+from pollers.dynamodb_streams import envelope as dynamodb_event
 from pollers.kinesis import KinesisStream
+from pollers.kinesis import envelope as kinesis_event
 from pollers.record import TRIM_HORIZON, Position, Record
 from pollers.source import ShardReader, StreamSource
+from tests.fakes.roads import aws_clients
 from tests.fakes.stream import FakeStream
 from tests.servers.behaviour import Service
 from tests.servers.controls import control, set_fault
@@ -80,7 +83,7 @@ class KinesisUnderTest:
         await self.handle.put(*texts, key=key)
 
     def text(self, record: Record) -> str:
-        return base64.b64decode(record.event["kinesis"]["data"]).decode()
+        return base64.b64decode(kinesis_event([record])["Records"][0]["kinesis"]["data"]).decode()
 
     async def open_shards(self) -> list[str]:
         return await self.handle.open_shards()
@@ -113,7 +116,7 @@ class DynamodbUnderTest:
         await self.handle.put(*texts, key=key)
 
     def text(self, record: Record) -> str:
-        return str(record.event["dynamodb"]["NewImage"]["text"]["S"])
+        return str(dynamodb_event([record])["Records"][0]["dynamodb"]["NewImage"]["text"]["S"])
 
     async def open_shards(self) -> list[str]:
         return await self.handle.open_shards()
@@ -157,7 +160,7 @@ async def kinesis_under_test(
 ) -> AsyncIterator[KinesisUnderTest]:
     _talk_to(server, monkeypatch)
     observed = Observed()
-    async with stream_on(server, shards=shards) as handle, AwsClients() as clients:
+    async with stream_on(server, shards=shards) as handle, aws_clients() as clients:
         source = KinesisStream(clients, handle.arn, observe=observed, clock=time.time)
         yield KinesisUnderTest(source=source, handle=handle, observed=observed, clients=clients)
 
@@ -167,7 +170,7 @@ async def dynamodb_under_test(server: Server, monkeypatch: pytest.MonkeyPatch, *
     """`table`: as `table_on` takes it."""
     _talk_to(server, monkeypatch)
     observed = Observed()
-    async with table_on(server, **table) as handle, AwsClients() as clients:
+    async with table_on(server, **table) as handle, aws_clients() as clients:
         source = DynamodbStream(clients, handle.stream_arn, observe=observed, clock=time.time)
         yield DynamodbUnderTest(source=source, handle=handle, observed=observed, clients=clients)
 

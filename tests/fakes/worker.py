@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 
-from handlers.invoker import FunctionError, FunctionSpec, Outcome, Succeeded
+from handlers.invoker import FunctionError, FunctionSpec, MakeEvent, Outcome, Succeeded
 from pollers import QUEUES
 from runtime.core.mapping import BatchLimits, EventSourceMapping, MappingState
 from runtime.drain import Drain
@@ -39,7 +39,8 @@ class FakeInvoker:
     running: int = 0
     most_running: int = 0
 
-    async def invoke(self, event: dict[str, Any], *, request_id: str, function_arn: str) -> Outcome:
+    async def invoke(self, make_event: MakeEvent, *, request_id: str, function_arn: str) -> Outcome:
+        event = make_event()
         assert request_id
         assert function_arn
         self.invoked.append([record["messageId"] for record in event["Records"]])

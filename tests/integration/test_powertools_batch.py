@@ -119,7 +119,7 @@ def load(tmp_path: Path, source: str) -> PythonFunction:
 
 
 async def invoke(function: PythonFunction, *records: dict[str, Any]) -> Outcome:
-    return await function.invoke({"Records": list(records)}, request_id="r-1", function_arn=ARN)
+    return await function.invoke(lambda: {"Records": list(records)}, request_id="r-1", function_arn=ARN)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import anyio
 import anyio.lowlevel
 
 from handlers.destinations import DestinationError, FailureRecord
-from handlers.invoker import Outcome
+from handlers.invoker import MakeEvent, Outcome
 from pollers.record import LATEST, Position, Shard, ShardPage
 from pollers.source import ShardReader, StreamFacts
 from runtime.leases import Lease, StateError
@@ -217,7 +217,8 @@ class SimInvoker:
         self._world = world
         self._who = who
 
-    async def invoke(self, event: dict[str, Any], *, request_id: str, function_arn: str) -> Outcome:
+    async def invoke(self, make_event: MakeEvent, *, request_id: str, function_arn: str) -> Outcome:
+        event = make_event()
         assert request_id
         assert function_arn == self._world.scenario.mapping.function_arn
         world, call = self._world, next(self._world.calls)

@@ -11,7 +11,7 @@ from runtime.core.mapping import MAX_EVENT_BYTES, BatchLimits
 
 
 def record(name: str, size: int = 10, event: dict[str, Any] | None = None) -> Record:
-    return Record(id=RecordId(name), event=event or {}, size=size, arrived=0.0)
+    return Record(id=RecordId(name), content=event or {}, size=size, arrived=0.0)
 
 
 def names(batch: Batch) -> list[str]:
@@ -20,16 +20,16 @@ def names(batch: Batch) -> list[str]:
 
 def test_com_10a_a_batch_is_due_at_its_record_count() -> None:
     window = BatchWindow(BatchLimits(records=2, window=300))
-    window.add(record("a"), 5.0)
+    window.add([record("a")], 5.0)
     assert (window.missing, window.remaining(5.0)) == (1, 300)
-    window.add(record("b"), 6.0)
+    window.add([record("b")], 6.0)
     assert (window.missing, window.remaining(6.0)) == (0, 0)
 
 
 def test_com_10b_a_batch_is_due_at_the_end_of_its_window() -> None:
     window = BatchWindow(BatchLimits(records=100, window=2))
-    window.add(record("a"), 5.0)
-    window.add(record("b"), 6.5)
+    window.add([record("a")], 5.0)
+    window.add([record("b")], 6.5)
     assert window.remaining(6.5) == 0.5
     assert window.remaining(7.0) == 0
     assert window.remaining(70.0) == 0
@@ -37,9 +37,9 @@ def test_com_10b_a_batch_is_due_at_the_end_of_its_window() -> None:
 
 def test_com_10c_a_batch_is_due_at_its_bytes() -> None:
     window = BatchWindow(BatchLimits(records=100, window=300, size=ENVELOPE_BYTES + 21))
-    window.add(record("a"), 5.0)
+    window.add([record("a")], 5.0)
     assert window.remaining(5.0) == 300
-    window.add(record("b"), 5.0)
+    window.add([record("b")], 5.0)
     assert (window.missing, window.room, window.remaining(5.0)) == (0, 0, 0)
 
 
@@ -55,7 +55,7 @@ def test_com_12_the_limit_is_six_mebibytes_and_what_does_not_fit_is_carried_over
     window = BatchWindow(BatchLimits(records=10_000, window=300))
     mebibyte = 1024 * 1024
     for name in "abcdefg":
-        window.add(record(name, mebibyte), 1.0)
+        window.add([record(name, mebibyte)], 1.0)
     batch = window.take()
     assert names(batch) == ["a", "b", "c", "d", "e"], "the envelope and five commas take what a sixth would need"
     assert batch.size <= MAX_EVENT_BYTES
@@ -65,7 +65,7 @@ def test_com_12_the_limit_is_six_mebibytes_and_what_does_not_fit_is_carried_over
 def test_com_12_a_record_that_alone_is_over_the_bytes_travels_alone() -> None:
     window = BatchWindow(BatchLimits(records=10, size=100))
     for name, size in (("a", 10), ("big", 500), ("b", 10)):
-        window.add(record(name, size), 1.0)
+        window.add([record(name, size)], 1.0)
     assert [names(window.take()) for _ in range(4)] == [["a"], ["big"], ["b"], []]
 
 
@@ -77,8 +77,8 @@ def test_com_15_nothing_is_due_while_there_is_no_record() -> None:
 
 def test_com_15_what_was_carried_over_keeps_the_age_it_has() -> None:
     window = BatchWindow(BatchLimits(records=1, window=5))
-    window.add(record("a"), 10.0)
-    window.add(record("b"), 12.0)
+    window.add([record("a")], 10.0)
+    window.add([record("b")], 12.0)
     assert window.take().received == 10.0
     rest = window.take()
     assert (names(rest), rest.received) == (["b"], 12.0)
@@ -87,7 +87,7 @@ def test_com_15_what_was_carried_over_keeps_the_age_it_has() -> None:
 def test_com_16_without_a_window_what_one_poll_returned_is_due_at_once() -> None:
     window = BatchWindow(BatchLimits(records=10))
     for name in "abc":
-        window.add(record(name), 4.0)
+        window.add([record(name)], 4.0)
     assert window.remaining(4.0) == 0
     assert names(window.take()) == ["a", "b", "c"]
 
@@ -96,7 +96,7 @@ def test_com_16_without_a_window_what_one_poll_returned_is_due_at_once() -> None
 def test_a_dropped_window_is_as_good_as_new(taken: int) -> None:
     window = BatchWindow(BatchLimits(records=1, window=5))
     for name in "abc":
-        window.add(record(name), 1.0)
+        window.add([record(name)], 1.0)
     for _ in range(taken):
         window.take()
     assert [each.id for each in window.drop()] == list("abc")[taken:]

@@ -71,7 +71,7 @@ def at(text: str) -> float:
 
 
 def record(sequence: str, arrived: str | float) -> Record:
-    return Record(id=RecordId(sequence), event={}, size=2, arrived=at(arrived) if isinstance(arrived, str) else arrived)
+    return Record(id=RecordId(sequence), content={}, size=2, arrived=at(arrived) if isinstance(arrived, str) else arrived)
 
 
 def body(*records: Record, **changes: Any) -> dict[str, Any]:

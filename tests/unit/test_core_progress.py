@@ -5,7 +5,7 @@ from runtime.core.progress import ShardProgress
 
 
 def records(*numbers: int) -> list[Record]:
-    return [Record(id=RecordId(str(number)), event={}, size=1, arrived=0.0) for number in numbers]
+    return [Record(id=RecordId(str(number)), content={}, size=1, arrived=0.0) for number in numbers]
 
 
 def test_com_63_the_position_waits_for_the_slowest_lane() -> None:

@@ -13,7 +13,7 @@ POLICY: Final = RetryPolicy(attempts=0, age=60)
 
 
 def batch(*numbers: int, arrived: float, retries: int = 0, throttles: int = 0) -> Batch:
-    records = tuple(Record(id=RecordId(str(number)), event={}, size=1, arrived=arrived) for number in numbers)
+    records = tuple(Record(id=RecordId(str(number)), content={}, size=1, arrived=arrived) for number in numbers)
     return Batch(records, retries=retries, throttles=throttles, received=3.0)
 
 

@@ -78,7 +78,7 @@ def batch(*groups: str | None) -> Batch:
     names = "abcdefgh"[: len(groups)]
     return Batch(
         tuple(
-            Record(id=RecordId(name), event={}, size=1, arrived=0.0, group=group)
+            Record(id=RecordId(name), content={}, size=1, arrived=0.0, group=group)
             for name, group in zip(names, groups, strict=True)
         )
     )

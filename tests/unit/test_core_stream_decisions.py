@@ -18,7 +18,7 @@ THROTTLE: Final = NotInvoked(reason="ReservedFunctionConcurrentInvocationLimitEx
 
 
 def batch(*numbers: int, retries: int = 0, throttles: int = 0) -> Batch:
-    records = tuple(Record(id=RecordId(str(number)), event={}, size=1, arrived=0.0) for number in numbers)
+    records = tuple(Record(id=RecordId(str(number)), content={}, size=1, arrived=0.0) for number in numbers)
     return Batch(records, retries=retries, throttles=throttles, received=3.0)
 
 

@@ -20,7 +20,7 @@ START = 1_607_497_440
 
 
 def batch(*arrivals: float) -> Batch:
-    records = tuple(Record(id=RecordId(str(n)), event={}, size=1, arrived=arrived) for n, arrived in enumerate(arrivals, 1))
+    records = tuple(Record(id=RecordId(str(n)), content={}, size=1, arrived=arrived) for n, arrived in enumerate(arrivals, 1))
     return Batch(records, retries=2, throttles=1, received=3.0)
 
 

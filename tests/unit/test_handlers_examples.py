@@ -33,7 +33,7 @@ def message(number: int, body: object, *, deliveries: int = 1) -> dict[str, Any]
 async def call(name: str, *records: dict[str, Any]) -> Outcome:
     spec = FunctionSpec(name=name, handler=f"handlers.examples.{name}.handler", code_root=EXAMPLES.parent.parent)
     arn = f"arn:aws:lambda:eu-west-1:123456789012:function:{name}"
-    return await PythonFunction.load(spec).invoke({"Records": list(records)}, request_id="r", function_arn=arn)
+    return await PythonFunction.load(spec).invoke(lambda: {"Records": list(records)}, request_id="r", function_arn=arn)
 
 
 async def test_orders_adds_up_the_items() -> None:

@@ -35,7 +35,9 @@ async def invoke(  # the time limit is the function's
     *,
     timeout: int = LONG,  # noqa: ASYNC109 - as said
 ) -> Outcome:
-    return await function(handler, timeout=timeout).invoke({} if event is None else event, request_id="r-1", function_arn=ARN)
+    return await function(handler, timeout=timeout).invoke(
+        lambda: {} if event is None else event, request_id="r-1", function_arn=ARN
+    )
 
 
 def plain(act: Callable[[], Any]) -> Callable[..., Any]:
@@ -91,7 +93,7 @@ async def test_the_handler_gets_the_event_itself_and_a_context(asynchronous: boo
         return handler(event, context)
 
     invoker: Invoker = function(async_handler if asynchronous else handler)
-    assert await invoker.invoke(event, request_id="r-1", function_arn=ARN) == Succeeded(response="fine")
+    assert await invoker.invoke(lambda: event, request_id="r-1", function_arn=ARN) == Succeeded(response="fine")
     (given, context, in_main_thread) = seen[0]
     assert given is event
     assert event == {}
@@ -592,7 +594,7 @@ async def test_closing_the_callers_coroutine_is_not_taken_for_a_failure_of_the_h
 async def test_no_thread_to_be_had_means_not_invoked() -> None:
     threads = HandlerThreads()
     threads.close()
-    outcome = await function(plain(lambda: None), threads=threads).invoke({}, request_id="r", function_arn=ARN)
+    outcome = await function(plain(lambda: None), threads=threads).invoke(dict, request_id="r", function_arn=ARN)
     assert outcome == NotInvoked(reason="the handler threads are closed")
 
 
@@ -604,7 +606,7 @@ async def test_a_hundred_concurrent_calls_each_get_their_own_answer() -> None:
     invoker = function(handler)
 
     async def one(n: int) -> None:
-        outcomes[n] = await invoker.invoke({"n": n}, request_id=f"r-{n}", function_arn=ARN)
+        outcomes[n] = await invoker.invoke(lambda: {"n": n}, request_id=f"r-{n}", function_arn=ARN)
 
     async with anyio.create_task_group() as tasks:
         for n in range(100):

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -11,10 +11,12 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from pollers.aws.clients import AwsClients
+from pollers.aws.hot import HotKind, HotOperation
 from pollers.errors import SourceRejected, SourceUnavailable
 from pollers.record import Record, RecordId
 from pollers.source import QueueFacts
 from pollers.sqs import SPEC, SqsQueue, envelope
+from tests.fakes.hot_requests import FakeOperation
 from tests.fakes.virtual_time import virtual_time
 
 ARN: Final = "arn:aws:sqs:us-east-1:123456789012:my-queue"
@@ -77,6 +79,9 @@ class FakeClients(AwsClients):
             raise self.made
         return self.made
 
+    async def operation(self, kind: HotKind, region: str, sample: Mapping[str, Any], *, place: str = "") -> HotOperation:  # noqa: ARG002  # as above
+        return FakeOperation(self.made, kind)
+
 
 class Scene:
     def __init__(self, client: FakeSqs, *, arn: str = ARN, windowed: bool = False) -> None:
@@ -111,7 +116,7 @@ def as_written(event: Any) -> str:
 
 
 def records_of(count: int) -> list[Record]:
-    return [Record(id=RecordId(str(n)), event={}, size=1, arrived=0.0, handle=f"handle-{n}") for n in range(count)]
+    return [Record(id=RecordId(str(n)), content={}, size=1, arrived=0.0, handle=f"handle-{n}") for n in range(count)]
 
 
 # the event
@@ -208,8 +213,8 @@ async def test_sqs_23_a_fifo_message_and_its_group() -> None:
         "MessageDeduplicationId": "dedup-1",
         "ApproximateFirstReceiveTimestamp": "1545082649185",
     }
-    assert as_written(record.event["attributes"]) == as_written(expected)
-    assert record.event["eventSourceARN"] == ARN + ".fifo"
+    assert as_written(record.content["attributes"]) == as_written(expected)
+    assert record.content["eventSourceARN"] == ARN + ".fifo"
     assert record.group == "1"
 
 
@@ -217,7 +222,7 @@ async def test_sqs_23_a_fifo_message_and_its_group() -> None:
 async def test_the_group_of_a_fair_queue_is_shown_but_orders_nothing() -> None:
     scene = Scene(FakeSqs(receive_message={"Messages": [message(Attributes={**ATTRIBUTES, "MessageGroupId": "tenant"})]}))
     (record,) = await scene.receive()
-    assert record.event["attributes"]["MessageGroupId"] == "tenant"
+    assert record.content["attributes"]["MessageGroupId"] == "tenant"
     assert record.group is None
 
 
@@ -241,9 +246,9 @@ async def test_attributes_that_lambda_s_order_does_not_name_follow_as_they_came(
 @virtual_time
 async def test_sqs_27_the_body_is_the_text_of_the_message_unchanged(body: str) -> None:
     (record,) = await Scene(FakeSqs(receive_message={"Messages": [message(body)]})).receive()
-    assert record.event["body"] == body
+    assert record.content["body"] == body
     has_surrogates = any("\ud800" <= each <= "\udfff" for each in body)
-    text = json.dumps(record.event, separators=(",", ":"), ensure_ascii=has_surrogates)
+    text = json.dumps(record.content, separators=(",", ":"), ensure_ascii=has_surrogates)
     assert record.size == len(text.encode())
 
 
@@ -307,7 +312,6 @@ async def test_receives_of_a_fifo_queue_can_be_repeated_by_the_sdk_and_each_is_i
         {"Messages": [message(Attributes={"SentTimestamp": "soon"})]},
         {"Messages": [message(MessageAttributes=["x"])]},
         {"Messages": [message(MessageAttributes={"x": {"StringValue": "no type"}})]},
-        {"Messages": [message(MessageAttributes={"x": {"BinaryValue": "text", "DataType": "Binary"}})]},
     ],
     ids=lambda answer: str(answer)[:60],
 )
@@ -322,7 +326,7 @@ async def test_a_malformed_answer_is_a_source_that_is_unavailable(answer: dict[s
 @virtual_time
 async def test_a_message_without_attributes_is_still_a_record(nothing: Any) -> None:
     (record,) = await Scene(FakeSqs(receive_message={"Messages": [message(Attributes=nothing)]})).receive()
-    assert record.event["attributes"] == {}
+    assert record.content["attributes"] == {}
 
 
 @pytest.mark.parametrize(
@@ -510,38 +514,18 @@ async def test_what_the_answer_does_not_confirm_is_refused_and_foreign_ids_mean_
     assert (refusal.code, refusal.gone) == ("malformed_answer", False)
 
 
-def with_headers(**headers: str) -> dict[str, Any]:
-    return {"ResponseMetadata": {"HTTPHeaders": {name.replace("_", "-"): value for name, value in headers.items()}}}
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        with_headers(content_type="application/x-amz-json-1.0", content_length="2"),
-        with_headers(content_type="application/x-amz-json-1.0", content_length="15"),
-        with_headers(content_type="application/json"),
-        with_headers(),
-        {"ResponseMetadata": {}},
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("answer", [b"{}", b'{"Messages":[]}', b'{"Messages": null}'], ids=str)
 @virtual_time
-async def test_an_empty_answer_of_sqs_is_no_records(answer: dict[str, Any]) -> None:
+async def test_an_empty_answer_of_sqs_is_no_records(answer: bytes) -> None:
     assert await Scene(FakeSqs(receive_message=answer)).receive() == []
 
 
 @pytest.mark.parametrize(
-    "answer",
-    [
-        with_headers(content_type="text/html", content_length="2"),
-        with_headers(content_type="application/json", content_length="5000"),
-    ],
-    ids=str,
+    "answer", [b"<html></html>", b"", b"[]", b'{"message": "%s"}' % (b"x" * 5000)], ids=lambda each: str(each)[:20]
 )
 @virtual_time
-async def test_a_proxy_s_page_is_no_empty_answer(answer: dict[str, Any]) -> None:
-    """What botocore cannot read, it shows as an answer without messages."""
-    with pytest.raises(SourceUnavailable, match="no answer of SQS") as caught:
+async def test_a_proxy_s_page_is_no_empty_answer(answer: bytes) -> None:
+    with pytest.raises(SourceUnavailable, match=r"no answer of SQS|could not be understood") as caught:
         await Scene(FakeSqs(receive_message=answer)).receive()
     assert caught.value.code == "malformed_answer"
 

@@ -17,7 +17,7 @@ from runtime.core.mapping import MappingState
 from runtime.telemetry import MappingTelemetry, Telemetry
 
 SECRET: Final = "the-payload"  # the text that must not come out
-RECORD: Final = Record(id=RecordId("a"), event={"body": SECRET}, size=1, arrived=0.0, handle=SECRET)
+RECORD: Final = Record(id=RecordId("a"), content={"body": SECRET}, size=1, arrived=0.0, handle=SECRET)
 FAILURE: Final = FunctionError(error_type="ValueError", message="bad", document={"stackTrace": ["  File x\n", "  File y\n"]})
 TIMEOUT: Final = FunctionError(error_type="Sandbox.Timedout", message="slow", document={}, timed_out=True)
 

@@ -82,7 +82,7 @@ class Scene:
 
 
 def hold(names: str, *, hidden: int = 30) -> Held:
-    records = [Record(id=RecordId(name), event={}, size=1, arrived=0.0, handle=name) for name in names]
+    records = [Record(id=RecordId(name), content={}, size=1, arrived=0.0, handle=name) for name in names]
     return Held(records, received=anyio.current_time(), timeout=hidden)
 
 

@@ -1,4 +1,4 @@
-"""The client factory: streams answer in base64 text and numbers, and nobody else does. Clients are made and no request is sent."""
+"""The client factory: what clients are made with, and what they make of answers. No request is sent."""
 
 import json
 from datetime import datetime
@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from pollers.aws.clients import STREAM_SERVICES, AwsClients
+from pollers.aws.clients import AwsClients
+from pollers.aws.hot import BODY
 from pollers.errors import SourceRejected
 
 DATA, SECONDS = "aGVsbG8=", 1545084650.987
@@ -30,29 +31,28 @@ async def understood(client: Any, operation: str, body: dict[str, Any]) -> Any:
     return await parser.parse(response, shape)
 
 
-async def test_a_stream_answers_in_base64_text_and_numbers() -> None:
+@pytest.mark.parametrize(
+    ("service", "operation"),
+    [
+        ("kinesis", "GetRecords"),
+        ("dynamodbstreams", "GetRecords"),
+        ("sqs", "ReceiveMessage"),
+        ("sqs", "DeleteMessageBatch"),
+        ("sqs", "ChangeMessageVisibilityBatch"),
+    ],
+)
+async def test_the_answer_of_a_hot_operation_is_left_to_its_source(service: str, operation: str) -> None:
+    async with AwsClients() as clients:
+        client = await clients.client(service, "eu-west-1", retries=False)
+        body = {"Records": [{"Data": DATA, "ApproximateArrivalTimestamp": SECONDS}], "Messages": []}
+        assert json.loads((await understood(client, operation, body))[BODY]) == body
+
+
+async def test_every_other_answer_is_decoded_as_ever() -> None:
     async with AwsClients() as clients:
         kinesis = await clients.client("kinesis", "eu-west-1", retries=False)
-        sent = {"SequenceNumber": "1", "PartitionKey": "k", "Data": DATA, "ApproximateArrivalTimestamp": SECONDS}
-        answer = await understood(kinesis, "GetRecords", {"Records": [sent], "NextShardIterator": None})
-        assert answer["Records"] == [sent]
-        assert answer["NextShardIterator"] is None
-
-        streams = await clients.client("dynamodbstreams", "eu-west-1", retries=False)
-        image = {"b": {"B": DATA}, "bs": {"BS": [DATA]}, "m": {"M": {"l": {"L": [{"B": DATA}, {"NULL": True}]}}}}
-        change = {"ApproximateCreationDateTime": 1764085660, "NewImage": image}
-        answer = await understood(streams, "GetRecords", {"Records": [{"dynamodb": change}]})
-        assert answer["Records"] == [{"dynamodb": change}]
-
-
-async def test_every_other_service_is_decoded_as_ever() -> None:
-    async with AwsClients() as clients:
-        await clients.client("kinesis", "eu-west-1", retries=False)
-        sqs = await clients.client("sqs", "eu-west-1", retries=False)
-        attribute = {"DataType": "Binary", "BinaryValue": DATA}
-        answer = await understood(sqs, "ReceiveMessage", {"Messages": [{"MessageAttributes": {"a": attribute}}]})
-        assert answer["Messages"][0]["MessageAttributes"]["a"]["BinaryValue"] == b"hello"
-
+        answer = await understood(kinesis, "ListShards", {"Shards": [{"ShardId": "s"}], "NextToken": None})
+        assert answer["Shards"] == [{"ShardId": "s"}]
         table = await clients.client("dynamodb", "eu-west-1", retries=True)
         answer = await understood(table, "GetItem", {"Item": {"b": {"B": DATA}}})
         assert answer["Item"]["b"]["B"] == b"hello"
@@ -78,7 +78,7 @@ async def test_one_client_serves_a_service_and_region_with_and_without_retries()
 async def test_silence_in_a_stream_is_trouble_sooner_than_in_a_long_poll(service: str) -> None:
     async with AwsClients() as clients:
         client = await clients.client(service, "eu-west-1", retries=False)
-        assert client.meta.config.read_timeout == (15 if service in STREAM_SERVICES else 30)
+        assert client.meta.config.read_timeout == (15 if service in ("kinesis", "dynamodbstreams") else 30)
         assert client.meta.config.max_pool_connections > 1000
 
 

@@ -1,0 +1,210 @@
+"""One connection to an endpoint: a request, its answer, and the next request only after that.
+
+The law: an answer is taken as a whole or not at all, and a connection on which anything was out of place, a byte too many
+included, is closed and never used again.
+"""
+
+import asyncio
+from typing import Final
+
+from pollers.aws.lean.answer_head import AnswerHead, NotHttp
+from pollers.aws.lean.chunked import ChunkedBody
+
+Content = bytes | bytearray | memoryview
+
+LARGEST_ANSWER: Final = 64 * 1024 * 1024
+"""Bytes of a body. GetRecords brings 10 MiB of records, a receive ten messages of 1 MiB, each a third more as base64."""
+_LARGEST_HEAD: Final = 64 * 1024
+_MOST_INTERIM: Final = 8
+_SCRATCH: Final = bytearray(256 * 1024)
+"""What every connection reads into. Both kinds of event loop ask for the buffer and give it back filled in one step, so no two
+connections ever have bytes in it; a large body is read straight into its own memory."""
+_SCRATCH_VIEW: Final = memoryview(_SCRATCH)
+
+
+class Answer:
+    """`content` is the caller's alone."""
+
+    __slots__ = ("content", "head")
+
+    def __init__(self, head: AnswerHead, content: Content) -> None:
+        self.head = head
+        self.content = content
+
+
+class Dropped(Exception):
+    """The connection ended before the answer did. `silent`: not a byte of it had come."""
+
+    def __init__(self, message: str, *, silent: bool) -> None:
+        super().__init__(message)
+        self.silent = silent
+
+
+class Connection(asyncio.BufferedProtocol):
+    """Made by a pool. `exchange` is called by one task at a time."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[Answer] | None = None
+        self._head: AnswerHead | None = None
+        self._unread = b""
+        """Of a head that has not come as a whole."""
+        self._body: bytearray | None = None
+        """The memory of a body of known length, while it is read."""
+        self._large: memoryview | None = None
+        """On it."""
+        self._got = 0
+        self._chunked: ChunkedBody | None = None
+        self._until_close: bytearray | None = None
+        self._interim = 0
+        self.heard_at = 0.0
+        """When the last byte came, or the last request was sent; the loop's clock."""
+        self.used = False
+        """It has carried a request before."""
+        self.told_session = False
+        """Its TLS session was asked for, for the next connection."""
+
+    @property
+    def usable(self) -> bool:
+        """It is open, and nothing is in the air."""
+        return self._transport is not None and self._waiter is None and not self._transport.is_closing()
+
+    async def exchange(self, request: bytes) -> Answer:
+        """Send and wait for the whole answer. Raises Dropped, NotHttp; whatever ends it early closes the connection."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            raise Dropped("it was closed before the request was sent", silent=True)
+        waiter: asyncio.Future[Answer] = self._loop.create_future()
+        self._waiter = waiter
+        self.heard_at = self._loop.time()
+        transport.write(request)
+        try:
+            answer = await waiter
+        except BaseException:
+            self.abort()
+            raise
+        self.used = True
+        return answer
+
+    def fail(self, error: Exception) -> None:
+        """End what is in the air with `error`, and the connection with it."""
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(error)
+        self.abort()
+
+    def abort(self) -> None:
+        self._waiter = None
+        if self._transport is not None:
+            self._transport.abort()
+
+    def ssl_object(self) -> object:
+        return self._transport.get_extra_info("ssl_object") if self._transport is not None else None
+
+    # what the event loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # a stream's; uvloop's are no subclasses of asyncio.Transport
+        self.heard_at = self._loop.time()
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  the loop's wish
+        return _SCRATCH_VIEW if self._large is None else self._large[self._got :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.heard_at = self._loop.time()
+        if self._waiter is None or self._waiter.done():
+            self.abort()  # nobody asked for this
+            return
+        try:
+            if self._body is not None:
+                self._got += nbytes
+                if self._got == len(self._body):
+                    self._finish(self._body)
+            else:
+                self._take(bytes(_SCRATCH_VIEW[:nbytes]))
+        except NotHttp as error:
+            self.fail(error)
+
+    def eof_received(self) -> bool:
+        return False  # the transport closes itself, and `connection_lost` tells the rest
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return
+        if exc is None and self._head is not None and self._until_close is not None:
+            self._finish(self._until_close)
+            return
+        silent = self._head is None and not self._unread and not self._interim
+        waiter.set_exception(Dropped(str(exc or "the server closed the connection"), silent=silent))
+        self._waiter = None
+
+    # reading
+
+    def _take(self, data: bytes) -> None:
+        if self._chunked is not None:
+            self._chunked.feed(data)
+            self._end_chunked(self._chunked)
+        elif self._until_close is not None:
+            self._until_close += data
+            self._check_size(len(self._until_close))
+        else:
+            self._take_head(self._unread + data if self._unread else data)
+
+    def _take_head(self, data: bytes) -> None:
+        end = data.find(b"\r\n\r\n")
+        if end < 0 and len(data) <= _LARGEST_HEAD:
+            self._unread = data
+            return
+        if not 0 <= end <= _LARGEST_HEAD:
+            raise NotHttp(f"its head is longer than {_LARGEST_HEAD} bytes")
+        self._unread = b""
+        head, start = AnswerHead(data[: end + 2]), end + 4
+        if head.interim:
+            self._interim += 1
+            if self._interim > _MOST_INTERIM:
+                raise NotHttp("one interim answer follows another")
+            if len(data) > start:
+                self._take_head(data[start:])
+            return
+        self._head = head
+        if head.length is not None:
+            self._begin_body(data, start, head.length)
+        elif head.chunked:
+            self._chunked = ChunkedBody(limit=LARGEST_ANSWER)
+            self._chunked.feed(data[start:])
+            self._end_chunked(self._chunked)
+        else:
+            self._until_close = bytearray(data[start:])
+
+    def _begin_body(self, data: bytes, start: int, length: int) -> None:
+        self._check_size(length)
+        here = len(data) - start
+        if here < length:
+            self._body = bytearray(length)
+            self._large = memoryview(self._body)
+            self._large[:here] = data[start:]
+            self._got = here
+        else:
+            self._finish(memoryview(data)[start : start + length], more=here > length)
+
+    def _end_chunked(self, body: ChunkedBody) -> None:
+        if body.complete:
+            self._finish(body.content, more=bool(body.rest))
+
+    def _check_size(self, size: int) -> None:
+        if size > LARGEST_ANSWER:
+            raise NotHttp(f"its body is longer than {LARGEST_ANSWER} bytes")
+
+    def _finish(self, content: Content, *, more: bool = False) -> None:
+        """`more`: bytes came behind the answer."""
+        waiter, head = self._waiter, self._head
+        self._waiter = self._head = self._body = self._large = self._chunked = self._until_close = None
+        self._got = self._interim = 0
+        if waiter is None or head is None:
+            raise RuntimeError("an answer ends that never began")
+        if self._transport is not None and (more or not head.keep):
+            self._transport.close()
+        waiter.set_result(Answer(head, content))
