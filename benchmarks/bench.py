@@ -61,6 +61,11 @@ class Span:
     def stub_share(self) -> float:
         return self.stub_cpu / self.wall
 
+    @property
+    def core_share(self) -> float:
+        """Well below 1: the client waited for the stub, for its own pace, or for other processes on its core."""
+        return self.cpu / self.wall
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
@@ -122,11 +127,18 @@ class Bench:
         self.stub.end_long_polls()
         client.stop()
 
-    def watch(self, client: Child, counts: Callable[[], Counts], seconds: float) -> Span:
-        """What `client` does in the next so many seconds. Raises RunFailed if that is nothing."""
+    def watch(
+        self, client: Child, counts: Callable[[], Counts], seconds: float, *, align: Callable[[], None] = lambda: None
+    ) -> Span:
+        """What `client` does in the next so many seconds. Raises RunFailed if that is nothing.
+
+        `align` returns at a moment that is like others, where work comes in waves: the span goes from one to another.
+        """
         waits, batches = _histograms(client)
+        align()
         began, before, cpu, stub_cpu = time.monotonic(), counts(), client.cpu(), self.stub.child.cpu()
         sleep_beside(client, seconds)
+        align()
         ended, after, used, stub_used = time.monotonic(), counts(), client.cpu() - cpu, self.stub.child.cpu() - stub_cpu
         waits_after, batches_after = _histograms(client)
         given, finished = after.given - before.given, after.finished - before.finished

@@ -37,6 +37,9 @@ _LETTER: Final = 6.6
 _NARROWEST: Final = 1.5
 """Pixels below which a frame is not drawn."""
 
+_WAITING: Final = ("_worker (concurrent/futures/thread.py:", "wait (threading.py:", "get (queue.py:")
+"""Innermost frames of threads that wait for work, which py-spy may take for busy."""
+
 Stacks = Mapping[tuple[str, ...], int]
 """Samples by stack, outermost frame first; a frame is `function (file:line)`."""
 
@@ -63,12 +66,13 @@ def draw_flame(bench: Bench, scenario: Scenario, folder: Path, *, seconds: float
 
 
 def read_stacks(raw: str) -> Counter[tuple[str, ...]]:
-    """py-spy's raw format: frames joined by `;`, a space, how often. Folders of the machine are left out."""
+    """py-spy's raw format: frames joined by `;`, a space, how often. Threads that wait and the machine's folders are left out."""
     stacks: Counter[tuple[str, ...]] = Counter()
     for line in raw.splitlines():
         frames, _, count = line.rpartition(" ")
-        if frames:
-            stacks[tuple(_frame(frame) for frame in frames.split(";"))] += int(count)
+        stack = tuple(_frame(frame) for frame in frames.split(";"))
+        if frames and not any(stack[-1].startswith(waiting) or f".{waiting}" in stack[-1] for waiting in _WAITING):
+            stacks[stack] += int(count)
     return stacks
 
 

@@ -19,6 +19,10 @@ ENDLESS: Final = 10**9
 _WARM_UP_BATCHES: Final = 2
 _LEAST_WARM_UP: Final = 2_000
 """Messages: the worker starts with one receive and comes to all of them meanwhile."""
+_SETTLE: Final = 0.5
+"""Seconds more, until the rate is steady."""
+_COMPILE: Final = 4.0
+"""The same for Node, which costs twice as much until V8 has compiled what is hot."""
 _SLOWEST: Final = 1_000
 """Messages a second below which a run counts as stuck."""
 _SETTLE_SECONDS: Final = 3.0
@@ -92,6 +96,7 @@ def wait_warm(bench: Bench, row: Row, client: Child) -> None:
     """Raises RunFailed."""
     messages = max(_LEAST_WARM_UP, _WARM_UP_BATCHES * row.scenario.batch)
     bench.stub.wait_deleted(messages, by=client, seconds=START_SECONDS)
+    sleep_beside(client, _COMPILE if row.client == "sqs-consumer" else _SETTLE)
 
 
 def measure_idle(bench: Bench, *, queues: int, seconds: float) -> Idle:

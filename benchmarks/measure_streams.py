@@ -30,6 +30,10 @@ _LOOK_EVERY: Final = 0.01
 _START_OF_A_SHARD: Final = 0.3
 """Seconds more for each; far more than it should take."""
 _SETTLE_SECONDS: Final = 5.0
+_WARM_UP_WAVES: Final = 2
+"""Batches of each shard: all were opened by then, on average."""
+_WAVE_SECONDS: Final = 60.0
+"""For a batch of each shard; far more than it should take."""
 _FINISH_SECONDS: Final = 60.0
 """For what a client has read ahead when the shards end."""
 _numbers = itertools.count()
@@ -78,6 +82,10 @@ class _Watched:
     def counts(self) -> Counts:
         return Counts(given=self._bench.stub.stream_stats()["given"], finished=self.count)
 
+    def wait_wave(self, wave: int) -> None:
+        """Until the count passes a multiple of `wave`. Raises RunFailed."""
+        self.wait((self.count // wave + 1) * wave, seconds=_WAVE_SECONDS)
+
     def wait(self, count: int, *, seconds: float) -> None:
         """Until so many records were delivered. Raises RunFailed."""
         deadline = time.monotonic() + seconds
@@ -89,13 +97,17 @@ class _Watched:
 
 
 def measure_stream(bench: Bench, row: Row, *, seconds: float) -> Span:
-    """So many seconds of steady work, and that each record that was read was delivered once. Raises RunFailed."""
+    """So many seconds of steady work, and that each record that was read was delivered once. Raises RunFailed.
+
+    A worker that is the limit reads all shards and then delivers to all, in waves of up to a second: the span begins and ends
+    where every shard has had as many batches as the others.
+    """
     scenario = row.scenario
+    wave = scenario.batch * scenario.shards
     bench.stub.reset_streams(Filling(shards=scenario.shards, records=ENDLESS, page=scenario.batch, size=scenario.size))
     with started_row(bench, row) as client:
-        # A page of each shard: every shard was opened by then, on average.
-        client.wait(scenario.batch * scenario.shards, seconds=START_SECONDS)
-        span = bench.watch(client.child, client.counts, seconds)
+        client.wait(_WARM_UP_WAVES * wave, seconds=START_SECONDS)
+        span = bench.watch(client.child, client.counts, seconds, align=lambda: client.wait_wave(wave))
         records = bench.stub.end_shards()
         client.wait(records, seconds=_FINISH_SECONDS)
         bench.stop(client.child)

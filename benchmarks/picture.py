@@ -34,11 +34,18 @@ _STYLE: Final = (
 
 
 def draw_speed(rows: Sequence[dict[str, Any]]) -> str:
-    """An SVG of rows as they are in latest.json; those of one work stand together."""
+    """An SVG of rows as they are in latest.json; those of one work stand together.
+
+    A work that has no plain loop of its own is shown beside that which it is compared with.
+    """
     body: list[str] = []
     y = _TOP
+    by_key = {row["key"]: row for row in rows}
     for work, group in groupby(rows, key=lambda row: row["work"]):
         members = list(group)
+        plain = by_key.get(members[0]["plain"])
+        if plain and plain not in members:
+            members.insert(0, {**plain, "name": f"plain loop (batch {plain['batch']:,})"})
         longest = max(row["cpu_per_100k"] for row in members)
         body.append(_text(_MARGIN, y + _HEAD - 10, work, "work"))
         y += _HEAD
@@ -66,7 +73,7 @@ def _bar(row: dict[str, Any], y: int, longest: float) -> str:
     if row["ratio_to_plain"]:
         label += f"   {fraction(row['ratio_to_plain']['median'])} of plain"
     return "".join([
-        _text(_LEFT - 10, middle + 4.5, CLIENT_NAMES[client], "name"),
+        _text(_LEFT - 10, middle + 4.5, row.get("name") or CLIENT_NAMES[client], "name"),
         f'<rect x="{_LEFT}" y="{middle - _THICK / 2:g}" width="{width:.1f}" height="{_THICK}" rx="2" fill="{_COLOURS[client]}"/>',
         _text(_LEFT + width + 8, middle + 4.5, label),
     ])  # fmt: skip

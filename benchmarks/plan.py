@@ -54,7 +54,7 @@ class Plan:
     def estimate(self) -> float:
         """About how many seconds it takes, somewhat on the long side."""
         return (
-            len(self.rows) * self.rounds * (self.seconds + _AROUND_A_SPAN)
+            sum(row.scenario.seconds(self.seconds) + _AROUND_A_SPAN for row in self.rows) * self.rounds
             + len(self.idle_queues) * (self.idle_seconds + _AROUND_IDLE)
             + self.memory_messages / _SLOW_MESSAGES
             + self.latencies * _PER_LATENCY
@@ -101,8 +101,8 @@ def plan_from(argv: list[str] | None) -> Plan:
         seconds=1.0 if quick else 4.0,
         idle_queues=part(chosen.idle, (20, IDLE_QUEUES), (20, IDLE_QUEUES), (IDLE_QUEUES,), ()),
         idle_seconds=chosen.seconds or part(chosen.idle, 60, 40, 20, 0),
-        memory_messages=chosen.messages or part(chosen.memory, 1_000_000, 200_000, 60_000, 0),
-        latencies=part(chosen.latency, 100, 40, 10, 0),
+        memory_messages=chosen.messages or part(chosen.memory, 1_000_000, 200_000, 40_000, 0),
+        latencies=part(chosen.latency, 100, 40, 5, 0),
         idle_shards=part(chosen.shards, all_shards, all_shards, (("lean", 1), ("lean", 100)), ()),
         shard_seconds=chosen.seconds or part(chosen.shards, 20, 10, 5, 0),
         busy_shards=part(chosen.shards, 1000, 1000, 0, 0),

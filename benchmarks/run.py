@@ -104,7 +104,7 @@ def _run_rows(plan: Plan, rows: Sequence[Row], bench: Bench, results: Results, c
             failed.add(row)
             with _noted(results, console, f"round {number + 1} of {plan.rounds}: {row.name}"):
                 measure = measure_queue if row.scenario.is_queue else measure_stream
-                span = measure(bench, row, seconds=plan.seconds)
+                span = measure(bench, row, seconds=row.scenario.seconds(plan.seconds))
                 results.rows.setdefault(row, []).append(span)
                 console.print(f"  {span.cpu_per_100k:.2f} CPU s / 100k, {span.records_per_second:,.0f} records/s")
                 failed.remove(row)

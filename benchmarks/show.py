@@ -83,7 +83,19 @@ def _table(title: str, first: str, *columns: str) -> Table:
 
 
 def _show_rows(results: Results, console: Console) -> None:
-    columns = ("CPU s/100k", "min - max", "of plain", "of sqs-c.", "records/s", "stub", "batch", "p50 ms", "p99 ms", "MiB")
+    columns = (
+        "CPU s/100k",
+        "min - max",
+        "of plain",
+        "of sqs-c.",
+        "records/s",
+        "core",
+        "stub",
+        "batch",
+        "p50 ms",
+        "p99 ms",
+        "MiB",
+    )
     table = _table("Speed (medians)", "work, client", *columns)
     scenario = None
     for row, spans in results.rows.items():
@@ -94,8 +106,8 @@ def _show_rows(results: Results, console: Console) -> None:
     console.print(table)
     console.print(
         "of plain, of sqs-c.: CPU against the plain loop and sqs-consumer at the same work, or at batch 10 where they know no "
-        "window; stub: how busy the endpoint was; batch: records of an invocation; p50, p99: batch wait, first record received "
-        "to handler invoked, from the worker's histogram, interpolated within its buckets; MiB: peak",
+        "window; core, stub: how busy client and endpoint were; batch: records of an invocation; p50, p99: batch wait, first "
+        "record received to handler invoked, from the worker's histogram, interpolated within its buckets; MiB: peak",
         style="dim",
         soft_wrap=True,
     )
@@ -118,6 +130,7 @@ def _cells(results: Results, row: Row, spans: Sequence[Span]) -> list[str]:
         _fraction(ratio_to(results, row, "plain")),
         _fraction(ratio_to(results, row, "sqs-consumer")),
         f"{middle(spans, lambda span: span.records_per_second):,.0f}{star}",
+        f"{middle(spans, lambda span: span.core_share):.0%}",
         f"{middle(spans, lambda span: span.stub_share):.0%}{star}",
         _number(middle_of_known(spans, lambda span: span.mean_batch), 1, ",.0f"),
         _number(middle_of_known(spans, lambda span: span.wait_p50), 1000, ",.1f"),
