@@ -50,8 +50,8 @@ class _Node:
     children: dict[str, "_Node"] = field(default_factory=dict)
 
 
-def draw_flame(bench: Bench, scenario: Scenario, folder: Path, *, seconds: float) -> str:
-    """Write flame.svg and flame.txt into `folder`; gives the text. Raises RunFailed."""
+def draw_flame(bench: Bench, scenario: Scenario, file: Path, *, seconds: float) -> str:
+    """Write the graph into `file`, an SVG, and the top into a text beside it; gives the text. Raises RunFailed."""
     spy = _prepare()
     row = Row(scenario=scenario, client="lean")
     sample = _sample_queue if scenario.is_queue else _sample_stream
@@ -59,9 +59,9 @@ def draw_flame(bench: Bench, scenario: Scenario, folder: Path, *, seconds: float
     if not stacks:
         raise RunFailed("py-spy saw no Python frame at work")
     text = f"{row.name}: {sum(stacks.values())} samples at {_RATE} a second\n" + "\n".join(top_lines(stacks)) + "\n"
-    folder.mkdir(exist_ok=True)
-    (folder / "flame.svg").write_text(flame_svg(stacks, row.name))
-    (folder / "flame.txt").write_text(text)
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(flame_svg(stacks, row.name))
+    file.with_suffix(".txt").write_text(text)
     return text
 
 

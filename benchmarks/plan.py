@@ -43,6 +43,7 @@ class Plan:
     """Starts of each."""
     flame: Scenario | None
     flame_seconds: float
+    quick: bool
     complete: bool
     """Every row, not shortened: what a baseline and the picture of the README need."""
     save_baseline: bool
@@ -111,6 +112,7 @@ def plan_from(argv: list[str] | None) -> Plan:
         times=3 if quick else 7,
         flame=scenario_of(chosen.flame) if chosen.flame else None,
         flame_seconds=4.0 if quick else 15.0,
+        quick=quick,
         complete=complete,
         save_baseline=chosen.save_baseline,
         compare=chosen.compare,

@@ -5,6 +5,7 @@ two. Results go to benchmarks/results/latest.json. Exits with 1 if a run failed,
 """
 
 import json
+import math
 import signal
 import sys
 import tempfile
@@ -59,7 +60,7 @@ def run(plan: Plan, console: Console) -> Results:
     if pair is None:
         console.print("[yellow]stub and client share cores here: take the figures with care[/]")
     rows, node = _with_node(plan.rows, results, console)
-    console.print(f"about {replace(plan, rows=rows).estimate() / 60:.0f} minutes", style="dim")
+    console.print(f"this takes about {math.ceil(replace(plan, rows=rows).estimate() / 60)} min", style="dim")
     # The harness wakes up only now and then; it must not do so on the client's core.
     pin(0, stub_core)
     with (
@@ -75,7 +76,8 @@ def run(plan: Plan, console: Console) -> Results:
                 results.starts.append(measure_start(bench, client, source, times=plan.times))
         if plan.flame:
             with _noted(results, console, f"flame graph of {plan.flame.name}"):
-                console.print(draw_flame(bench, plan.flame, _RESULTS, seconds=plan.flame_seconds), soft_wrap=True)
+                file = _RESULTS / ("latest-flame.svg" if plan.quick else "flame.svg")
+                console.print(draw_flame(bench, plan.flame, file, seconds=plan.flame_seconds), soft_wrap=True)
     return results
 
 
@@ -153,6 +155,8 @@ def _conclude(plan: Plan, results: Results, console: Console) -> bool:
     comparison = _comparison(plan, document, console)
     if any(verdict.met is not None for verdict in verdicts):
         show_goals(verdicts, console)
+    if plan.quick:
+        console.print("a quick run: one short round, so take ratios as rough", style="dim")
     write(document, _RESULTS / "latest.json")
     good = not results.failures
     if results.rows:
