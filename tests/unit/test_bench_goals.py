@@ -1,6 +1,9 @@
 """Ratios of rows, round by round, and what the goals say of them."""
 
+import io
+
 import pytest
+from rich.console import Console
 
 from benchmarks.bench import Span
 from benchmarks.goals import GOALS, Goal, fraction, judge, missed
@@ -8,6 +11,7 @@ from benchmarks.measure import Idle
 from benchmarks.measure_start import Start
 from benchmarks.results import Results, document_of, ratio, ratio_to, stub_was_limit
 from benchmarks.scenarios import SCENARIOS, Row, rows_of, scenario_of
+from benchmarks.show import show
 
 
 def span(cpu: float, *, stub: float = 0.1) -> Span:
@@ -106,3 +110,14 @@ def test_a_busy_stub_is_told_in_the_json() -> None:
     assert [row["stub_was_limit"] for row in rows] == [False, True]
     assert rows[1]["ratio_to_plain"] == {"median": 0.1, "low": 0.1, "high": 0.1}
     assert rows[1]["batch_wait_p50"] is None
+
+
+@pytest.mark.parametrize(("stub", "told"), [(0.95, True), (0.5, False)])
+def test_a_busy_stub_is_told_on_the_console(stub: float, told: bool) -> None:
+    output = io.StringIO()
+    show(Results(rows={lean("sqs-10"): [span(1, stub=stub)]}), Console(file=output, width=150))
+    words = " ".join(output.getvalue().split())
+    assert (
+        "records/s say nothing about the client, CPU does, for SQS 10 x 256 B, 10 in flight: worker, client: lean" in words
+    ) == told
+    assert ("100,000*" in words) == told
