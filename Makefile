@@ -22,8 +22,9 @@ demo: $(VENV)/.run
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
 
+# BENCH: what to run, as --quick; BENCH=--help lists it.
 bench: $(VENV)/.dev
-	$(BIN)/python -m benchmarks.run
+	$(BIN)/python -m benchmarks.run $(BENCH)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

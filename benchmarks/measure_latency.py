@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import botocore.session
 
-from benchmarks.measure import Bench
-from benchmarks.measure_streams import Source, new_state, stream_mapping
+from benchmarks.bench import Bench
+from benchmarks.measure_streams import StreamSource, new_state, stream_mapping
 from benchmarks.processes import Child, RunFailed, sleep_beside, started
 from benchmarks.stream_handlers import AGES
 from benchmarks.stub_queues import ACCOUNT, REGION
@@ -24,7 +24,7 @@ from benchmarks.stub_queues import ACCOUNT, REGION
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-POLL_INTERVALS: Final[dict[Source, float]] = {"kinesis": 1.0, "dynamodb": 0.25}
+POLL_INTERVALS: Final[dict[StreamSource, float]] = {"kinesis": 1.0, "dynamodb": 0.25}
 """Seconds (KIN-10, DDB-10): what the median should be under."""
 _SHARDS: Final = 8
 """Of the Kinesis stream: puts may follow each other while the shard of each has been idle for some seconds."""
@@ -36,7 +36,7 @@ _ARRIVE_SECONDS: Final = 15.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    source: Source
+    source: StreamSource
     seconds: list[float]
     """From just before the put to the handler, of each record."""
 
@@ -51,7 +51,7 @@ class _Sources:
         self._dynamodb: Any = session.create_client("dynamodb", region_name=REGION, endpoint_url=url, **keys)
         self._hash_keys: list[str] = []
 
-    def make(self) -> dict[Source, str]:
+    def make(self) -> dict[StreamSource, str]:
         """Their ARNs."""
         self._kinesis.create_stream(StreamName="idle", ShardCount=_SHARDS)
         self._kinesis.get_waiter("stream_exists").wait(StreamName="idle", WaiterConfig={"Delay": 1, "MaxAttempts": 30})
@@ -68,7 +68,7 @@ class _Sources:
         summary = self._kinesis.describe_stream_summary(StreamName="idle")["StreamDescriptionSummary"]
         return {"kinesis": summary["StreamARN"], "dynamodb": table["TableDescription"]["LatestStreamArn"]}
 
-    def put(self, source: Source, rng: random.Random) -> None:
+    def put(self, source: StreamSource, rng: random.Random) -> None:
         if source == "kinesis":
             key = rng.choice(self._hash_keys)
             data = repr(time.time()).encode()
@@ -88,8 +88,8 @@ def measure_latency(bench: Bench, *, samples: int, seed: int) -> list[Latency]:
         ages.unlink(missing_ok=True)
         ages.touch()
         environment = {AGES: str(ages), "AWS_ENDPOINT_URL": url, "AWS_ACCESS_KEY_ID": ACCOUNT}
-        worker = bench.start_worker_with(
-            "latency worker", "stream_handlers.tell_age", mappings, state=new_state(bench.folder), environment=environment
+        worker = bench.start_worker(
+            "lean", "stream_handlers.tell_age", mappings, state=new_state(bench.folder), environment=environment
         )
         with worker as client:
             for source in arns:  # the first record only shows that the mapping works

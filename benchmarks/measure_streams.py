@@ -8,83 +8,40 @@ import itertools
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from benchmarks.measure import Bench
+from benchmarks.bench import START_SECONDS, Bench, Counts, Span, WorkerClient
+from benchmarks.measure import ENDLESS
 from benchmarks.processes import Child, RunFailed, sleep_beside
+from benchmarks.scenarios import HandlerKind, Row
 from benchmarks.stream_handlers import COUNT, PAUSE, counter
 from benchmarks.stub_streams import DYNAMODB_ARN, KINESIS_ARN, Filling
 
-Source = Literal["kinesis", "dynamodb"]
-StreamHandler = Literal["on_loop", "in_thread", "slow"]
+StreamSource = Literal["kinesis", "dynamodb"]
 
-ARNS: Final[dict[Source, str]] = {"kinesis": KINESIS_ARN, "dynamodb": DYNAMODB_ARN}
+ARNS: Final[dict[StreamSource, str]] = {"kinesis": KINESIS_ARN, "dynamodb": DYNAMODB_ARN}
+STREAM_HANDLERS: Final[dict[HandlerKind, str]] = {"async def": "stream_handlers.on_loop", "def": "stream_handlers.in_thread"}
+_SLOW: Final = "stream_handlers.slow"
 _LOOK_EVERY: Final = 0.01
-"""Seconds between looks at the count. Time and CPU are read with it, so a late look makes a span longer and not wrong."""
-_WARM_UP_PAGES: Final = 1
-"""Of each shard, before the measurement: every shard was opened by then, on average."""
-_TAIL: Final = 0.1
-"""Share of the records that is not measured either: shards end one by one then."""
-_START_SECONDS: Final = 60.0
+"""Seconds between looks at the count."""
 _START_OF_A_SHARD: Final = 0.3
 """Seconds more for each; far more than it should take."""
 _SETTLE_SECONDS: Final = 5.0
-_SLOWEST: Final = 500
-"""Records a second below which a run counts as stuck."""
+_WARM_UP_WAVES: Final = 2
+"""Batches of each shard: all were opened by then, on average."""
+_WAVE_SECONDS: Final = 60.0
+"""For a batch of each shard; far more than it should take."""
+_FINISH_SECONDS: Final = 60.0
+"""For what a client has read ahead when the shards end."""
 _numbers = itertools.count()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
-    """One row of the table: what is read."""
-
-    source: Source
-    filling: Filling
-
-    @property
-    def name(self) -> str:
-        return f"{self.source} {self.filling.page:,} x {self.filling.size:,} B"
-
-    @property
-    def records(self) -> int:
-        return self.filling.shards * self.filling.records
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamContender:
-    client: Literal["plain loop", "worker async def", "worker def"]
-    shape: Shape
-
-    @property
-    def name(self) -> str:
-        return f"{self.shape.name}: {self.client}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamSpan:
-    """What a client used between two instants."""
-
-    records: int
-    cpu: float
-    """User and system seconds."""
-    wall: float
-    stub_cpu: float
-    """Seconds of the stub: near `wall` it was the limit."""
-    read_ahead: int
-    """Records read and not yet delivered: by how many that was more at the end than at the beginning."""
-    peak: int
-    """Resident bytes at most."""
-
-    @property
-    def cpu_per_million(self) -> float:
-        return self.cpu / self.records * 1_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class IdleShards:
+    client: WorkerClient
     shards: int
     seconds: float
     core_share: float
@@ -110,15 +67,6 @@ class BusyShards:
     reads_per_second: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Moment:
-    count: int
-    at: float
-    cpu: float
-    stub_cpu: float
-    given: int
-
-
 class _Watched:
     """A client that runs, and the count that its handler keeps."""
 
@@ -131,47 +79,48 @@ class _Watched:
     def count(self) -> int:
         return int(self._count[0])
 
-    def wait(self, count: int, *, seconds: float) -> _Moment:
-        """When so many records were delivered. Raises RunFailed."""
+    def counts(self) -> Counts:
+        return Counts(given=self._bench.stub.stream_stats()["given"], finished=self.count)
+
+    def wait_wave(self, wave: int) -> None:
+        """Until the count passes a multiple of `wave`. Raises RunFailed."""
+        self.wait((self.count // wave + 1) * wave, seconds=_WAVE_SECONDS)
+
+    def wait(self, count: int, *, seconds: float) -> None:
+        """Until so many records were delivered. Raises RunFailed."""
         deadline = time.monotonic() + seconds
         while self.count < count:
             time.sleep(_LOOK_EVERY)
             self.child.check_alive()
             if time.monotonic() > deadline:
                 raise RunFailed(f"{self.child.name} took {self.count} of {count} records in {seconds:.0f} s\n{self.child.tail()}")
-        stub = self._bench.stub
-        done, at, cpu, stub_cpu = self.count, time.monotonic(), self.child.cpu(), stub.child.cpu()
-        return _Moment(count=done, at=at, cpu=cpu, stub_cpu=stub_cpu, given=stub.stream_stats()["given"])
 
 
-def measure_stream(bench: Bench, contender: StreamContender) -> StreamSpan:
-    """The records between the warm-up and the end, and that each was delivered once. Raises RunFailed."""
-    shape = contender.shape
-    bench.stub.reset_streams(shape.filling)
-    with _watched(bench, contender) as client:
-        warm_up = _WARM_UP_PAGES * shape.filling.page * shape.filling.shards
-        first = client.wait(warm_up, seconds=_START_SECONDS)
-        last = client.wait(int(shape.records * (1 - _TAIL)), seconds=_START_SECONDS + shape.records / _SLOWEST)
-        client.wait(shape.records, seconds=_START_SECONDS + shape.records * _TAIL / _SLOWEST)
-        peak = client.child.peak_memory()
+def measure_stream(bench: Bench, row: Row, *, seconds: float) -> Span:
+    """So many seconds of steady work, and that each record that was read was delivered once. Raises RunFailed.
+
+    A worker that is the limit reads all shards and then delivers to all, in waves of up to a second: the span begins and ends
+    where every shard has had as many batches as the others.
+    """
+    scenario = row.scenario
+    wave = scenario.batch * scenario.shards
+    bench.stub.reset_streams(Filling(shards=scenario.shards, records=ENDLESS, page=scenario.batch, size=scenario.size))
+    with started_row(bench, row) as client:
+        client.wait(_WARM_UP_WAVES * wave, seconds=START_SECONDS)
+        span = bench.watch(client.child, client.counts, seconds, align=lambda: client.wait_wave(wave))
+        records = bench.stub.end_shards()
+        client.wait(records, seconds=_FINISH_SECONDS)
         bench.stop(client.child)
-        if client.count != shape.records:
-            raise RunFailed(f"{contender.name} took {client.count} records, but there were {shape.records}")
-    return StreamSpan(
-        records=last.count - first.count,
-        cpu=last.cpu - first.cpu,
-        wall=last.at - first.at,
-        stub_cpu=last.stub_cpu - first.stub_cpu,
-        read_ahead=(last.given - last.count) - (first.given - first.count),
-        peak=peak,
-    )
+        if client.count != records:
+            raise RunFailed(f"{row.name} took {client.count} records, but there were {records}")
+    return span
 
 
-def measure_idle_shards(bench: Bench, *, shards: int, seconds: float) -> IdleShards:
+def measure_idle_shards(bench: Bench, client_kind: WorkerClient, *, shards: int, seconds: float) -> IdleShards:
     """The worker with one mapping of a Kinesis stream whose shards stay empty. Raises RunFailed."""
     bench.stub.reset_streams(Filling(shards=shards))
     began = time.monotonic()
-    with _started_worker(bench, "kinesis", page=100, handler="on_loop") as client:
+    with _started_worker(bench, client_kind, "kinesis", batch=100, handler=STREAM_HANDLERS["async def"]) as client:
         _wait_read(bench, client.child, shards)
         start = time.monotonic() - began
         sleep_beside(client.child, _SETTLE_SECONDS)
@@ -181,6 +130,7 @@ def measure_idle_shards(bench: Bench, *, shards: int, seconds: float) -> IdleSha
         passed = last["now"] - first["now"]
         reads = last["requests"]["kinesis.GetRecords"] - first["requests"]["kinesis.GetRecords"]
         idle = IdleShards(
+            client=client_kind,
             shards=shards,
             seconds=passed,
             core_share=used / passed,
@@ -196,7 +146,7 @@ def measure_busy_shards(bench: Bench, *, filling: Filling, batch: int, pause: fl
     """The worker on full shards, with a handler that takes `pause` seconds for a batch of `batch`. Raises RunFailed."""
     bench.stub.reset_streams(filling)
     more = {PAUSE: str(pause)}
-    with _started_worker(bench, "kinesis", page=batch, handler="slow", more=more) as client:
+    with _started_worker(bench, "lean", "kinesis", batch=batch, handler=_SLOW, more=more) as client:
         _wait_read(bench, client.child, filling.shards)
         began, marks = time.monotonic(), [(0.0, client.child.memory())]
         reads = bench.stub.stream_stats()["requests"]["kinesis.GetRecords"]
@@ -215,7 +165,7 @@ def measure_busy_shards(bench: Bench, *, filling: Filling, batch: int, pause: fl
     return busy
 
 
-def stream_mapping(source: Source, arn: str, *, batch: int) -> dict[str, Any]:
+def stream_mapping(source: StreamSource, arn: str, *, batch: int) -> dict[str, Any]:
     """As in esm.yaml."""
     position = {"StartingPosition": "TRIM_HORIZON", "BatchSize": batch}
     return {"name": f"bench-{source}", "FunctionName": "bench", "EventSourceArn": arn, **position}
@@ -226,32 +176,38 @@ def new_state(folder: Path) -> str:
     return f"sqlite:///{folder / f'state-{next(_numbers)}.db'}"
 
 
-def _watched(bench: Bench, contender: StreamContender) -> AbstractContextManager[_Watched]:
-    shape = contender.shape
-    if contender.client == "plain loop":
-        return _started_plain(bench, shape)
-    handler: StreamHandler = "on_loop" if contender.client == "worker async def" else "in_thread"
-    return _started_worker(bench, shape.source, page=shape.filling.page, handler=handler)
-
-
 @contextmanager
-def _started_plain(bench: Bench, shape: Shape) -> Iterator[_Watched]:
-    command = [sys.executable, "-m", "benchmarks.plain_stream_loop", "--source", shape.source]
-    command += ["--shards", str(shape.filling.shards), "--page", str(shape.filling.page)]
-    file = _new_count(bench.folder)
-    with bench.start_client("plain stream loop", command, {COUNT: str(file)}) as child:
-        yield _Watched(bench, child, counter(file))
+def started_row(bench: Bench, row: Row) -> Iterator[_Watched]:
+    scenario = row.scenario
+    if scenario.source == "sqs" or row.client == "sqs-consumer":
+        raise RunFailed(f"{row.name} reads no stream")
+    if row.client == "plain":
+        command = [sys.executable, "-m", "benchmarks.plain_stream_loop", "--source", scenario.source]
+        command += ["--shards", str(scenario.shards), "--page", str(scenario.batch)]
+        file = _new_count(bench.folder)
+        with bench.start_client("plain stream loop", command, {COUNT: str(file)}) as child:
+            yield _Watched(bench, child, counter(file))
+        return
+    handler = STREAM_HANDLERS[scenario.handler]
+    with _started_worker(bench, row.client, scenario.source, batch=scenario.batch, handler=handler) as watched:
+        yield watched
 
 
 @contextmanager
 def _started_worker(
-    bench: Bench, source: Source, *, page: int, handler: StreamHandler, more: Mapping[str, str] | None = None
+    bench: Bench,
+    client: WorkerClient,
+    source: StreamSource,
+    *,
+    batch: int,
+    handler: str,
+    more: Mapping[str, str] | None = None,
 ) -> Iterator[_Watched]:
     file = _new_count(bench.folder)
-    started = bench.start_worker_with(
-        "stream worker",
-        f"stream_handlers.{handler}",
-        [stream_mapping(source, ARNS[source], batch=page)],
+    started = bench.start_worker(
+        client,
+        handler,
+        [stream_mapping(source, ARNS[source], batch=batch)],
         state=new_state(bench.folder),
         environment={COUNT: str(file), **(more or {})},
     )
@@ -266,7 +222,7 @@ def _new_count(folder: Path) -> Path:
 
 
 def _wait_read(bench: Bench, client: Child, shards: int) -> None:
-    seconds = _START_SECONDS + _START_OF_A_SHARD * shards
+    seconds = START_SECONDS + _START_OF_A_SHARD * shards
     deadline = time.monotonic() + seconds
     while (read := bench.stub.stream_stats()["read_shards"]) < shards:
         client.check_alive()

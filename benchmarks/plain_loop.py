@@ -1,7 +1,8 @@
 """What everything is compared with: a loop that a careful user would write on aiobotocore (`python -m benchmarks.plain_loop`).
 
-N loops of receive, Lambda event, handler, delete batch, on a client with default configuration and asyncio's own event
-loop. A plain handler is called directly. Endpoint, region and credentials come from the environment.
+N loops of receive, Lambda event, handler, delete batch, on a client with a connection for each of them, otherwise with default
+configuration, and asyncio's own event loop. A plain handler is called directly. Endpoint, region and credentials come from the
+environment.
 Ends after `--messages`, at SIGTERM, or after `--lifetime`, and prints one line of JSON: its own CPU and wall time from the
 first message to the last delete, in seconds.
 """
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
+from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 
 from benchmarks import trivial_handler
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from types_aiobotocore_sqs.type_defs import MessageTypeDef
 
 _ALL: Final[Sequence[Any]] = ("All",)
+_DEFAULT_POOL: Final = 10
+"""Connections of a client: more loops than that would wait for each other."""
 
 
 def cpu_of_this_process() -> float:
@@ -119,7 +123,8 @@ async def _cancel_at_sigterm(scope: anyio.CancelScope) -> None:
 
 async def run(arguments: argparse.Namespace) -> dict[str, Any]:
     handler = trivial_handler.on_loop if arguments.handler == "async def" else trivial_handler.in_thread
-    async with get_session().create_client("sqs") as client:
+    pool = AioConfig(max_pool_connections=max(_DEFAULT_POOL, arguments.concurrency))
+    async with get_session().create_client("sqs", config=pool) as client:
         name = arguments.queue_arn.rpartition(":")[2]
         queue_url = (await client.get_queue_url(QueueName=name))["QueueUrl"]
         loop = PlainLoop(client, queue_url=queue_url, arn=arguments.queue_arn, handler=handler, messages=arguments.messages)

@@ -54,10 +54,14 @@ def pin(pid: int, core: int | None) -> None:
 class Child:
     """A running process; use `started`, which ends it."""
 
-    def __init__(self, name: str, process: subprocess.Popen[bytes], output: Path) -> None:
+    def __init__(self, name: str, process: subprocess.Popen[bytes], output: Path, began: float) -> None:
         self.name = name
+        self.began = began
+        """Monotonic seconds, just before the process was made."""
         self.output = output
         """What it wrote to stdout and stderr."""
+        self.metrics_port: int | None = None
+        """Of a worker."""
         self._process = process
 
     @property
@@ -129,8 +133,9 @@ def started(
     """Run `command` with its output in a file of `folder`; whatever happens, it has ended when the block is left."""
     output = folder / f"{name.replace(' ', '-')}.log"
     with output.open("wb") as file:
+        began = time.monotonic()
         process = _spawn(command, file, environment)
-    child = Child(name, process, output)
+    child = Child(name, process, output, began)
     try:
         pin(process.pid, core)
         yield child

@@ -1,122 +1,127 @@
-"""What one run of the harness was asked for and found, and its JSON."""
+"""What one run of the harness found, its ratios, and its JSON."""
 
 import json
 import platform
 import statistics
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from benchmarks.measure import Contender, Idle, Memory, Span
+from benchmarks.bench import Span
+from benchmarks.measure import Idle, Memory
 from benchmarks.measure_latency import POLL_INTERVALS, Latency
-from benchmarks.measure_streams import BusyShards, IdleShards, StreamContender, StreamSpan
+from benchmarks.measure_start import Start
+from benchmarks.measure_streams import BusyShards, IdleShards
+from benchmarks.scenarios import Client, Row, yardstick
+
+STUB_LIMIT: Final = 0.9
+"""Share of its core from which on the stub, and not the client, sets the pace."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Results:
-    speed: dict[Contender, list[Span]] = field(default_factory=dict)
-    idle: Idle | None = None
+    rows: dict[Row, list[Span]] = field(default_factory=dict)
+    """Of each row a span for each round, from the first on: a row that fails has no more from there on."""
+    node: str = ""
+    """What sqs-consumer ran on, or why it did not."""
+    idle: list[Idle] = field(default_factory=list)
     memory: Memory | None = None
-    streams: dict[StreamContender, list[StreamSpan]] = field(default_factory=dict)
     latency: list[Latency] = field(default_factory=list)
     idle_shards: list[IdleShards] = field(default_factory=list)
     busy_shards: BusyShards | None = None
+    starts: list[Start] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """Which parts run, and how far; 0, or an empty tuple, leaves a part out."""
+class Ratio:
+    """CPU per record of one row over that of another, round by round."""
 
-    rounds: int
-    messages: int
-    warm_up: int
-    idle_queues: int
-    idle_seconds: float
-    memory_messages: int
-    in_flight: int
-    stream_rounds: int
-    stream_pages: int
-    """Of each shard."""
-    latencies: int
-    idle_shards: tuple[int, ...]
-    shard_seconds: float
-    busy_shards: int
-    busy_seconds: float
-    worker: str
+    median: float
+    low: float
+    high: float
 
 
-def cpu_per_100k(spans: list[Span]) -> list[float]:
-    return [span.cpu / span.messages * 100_000 for span in spans]
+def middle(spans: Sequence[Span], figure: Callable[[Span], float]) -> float:
+    return statistics.median(figure(span) for span in spans)
 
 
-def cpu_ratio(speed: dict[Contender, list[Span]], contender: Contender) -> float | None:
-    """CPU against the plain loop with the same kind of handler; None when that has no result."""
-    baseline = speed.get(Contender(client="plain loop", handler=contender.handler))
-    if not baseline:
+def middle_of_known(spans: Sequence[Span], figure: Callable[[Span], float | None]) -> float | None:
+    """None where a span has no such figure."""
+    figures = [known for span in spans if (known := figure(span)) is not None]
+    return statistics.median(figures) if figures and len(figures) == len(spans) else None
+
+
+def ratio(rows: Mapping[str, Sequence[Span]], row: str, base: str | None) -> Ratio | None:
+    """Of the rounds that both have; None when there is none. The drift of the machine between rounds cancels out."""
+    pairs = zip(rows.get(row, ()), rows.get(base or "", ()), strict=False)
+    ratios = [span.cpu_per_100k / other.cpu_per_100k for span, other in pairs]
+    if not ratios:
         return None
-    return statistics.median(cpu_per_100k(speed[contender])) / statistics.median(cpu_per_100k(baseline))
+    return Ratio(median=statistics.median(ratios), low=min(ratios), high=max(ratios))
 
 
-def cpu_per_million(spans: list[StreamSpan]) -> list[float]:
-    return [span.cpu_per_million for span in spans]
+def by_key(results: Results) -> dict[str, list[Span]]:
+    return {row.key: spans for row, spans in results.rows.items()}
 
 
-def stream_ratio(streams: dict[StreamContender, list[StreamSpan]], contender: StreamContender) -> float | None:
-    """CPU against the plain loop on the same records; None when that has no result."""
-    baseline = streams.get(StreamContender(client="plain loop", shape=contender.shape))
-    if not baseline:
-        return None
-    return statistics.median(cpu_per_million(streams[contender])) / statistics.median(cpu_per_million(baseline))
+def ratio_to(results: Results, row: Row, client: Client) -> Ratio | None:
+    """CPU of `row` over that of `client` for the same work; None for the client itself."""
+    return None if row.client == client else ratio(by_key(results), row.key, yardstick(row, client))
 
 
-def write(results: Results, plan: Plan, file: Path) -> None:
-    document: dict[str, Any] = {
+def stub_was_limit(spans: Sequence[Span]) -> bool:
+    return middle(spans, lambda span: span.stub_share) > STUB_LIMIT
+
+
+def document_of(results: Results, plan: dict[str, Any]) -> dict[str, Any]:
+    """As JSON has it. `plan`: what was asked for."""
+    return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {"python": platform.python_version(), "system": platform.system(), "processor": platform.machine()},
-        "plan": {name: value for name, value in asdict(plan).items() if name != "worker"},
-        "speed": _speed(results),
-        "idle": asdict(results.idle) if results.idle else None,
+        "sqs_consumer": results.node,
+        "plan": plan,
+        "rows": [_row(results, row, spans) for row, spans in results.rows.items()],
+        "idle": [asdict(idle) for idle in results.idle],
         "memory": {"marks": results.memory.marks, "growth": results.memory.growth} if results.memory else None,
-        "streams": _streams(results),
         "latency": [_latency(latency) for latency in results.latency],
         "idle_shards": [asdict(idle) for idle in results.idle_shards],
         "busy_shards": asdict(results.busy_shards) if results.busy_shards else None,
+        "starts": [{**asdict(start), "median": start.median} for start in results.starts],
         "failures": results.failures,
     }
+
+
+def write(document: dict[str, Any], file: Path) -> None:
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps(document, indent=2) + "\n")
 
 
-def _speed(results: Results) -> list[dict[str, Any]]:
-    return [
-        {
-            **asdict(contender),
-            "cpu_per_100k": statistics.median(cpu_per_100k(spans)),
-            "cpu_per_100k_of_rounds": cpu_per_100k(spans),
-            "messages_per_second": statistics.median(span.messages / span.wall for span in spans),
-            "cpu_ratio_to_plain_loop": cpu_ratio(results.speed, contender),
-            "rounds": [asdict(span) for span in spans],
-        }
-        for contender, spans in results.speed.items()
-    ]
-
-
-def _streams(results: Results) -> list[dict[str, Any]]:
-    return [
-        {
-            "client": contender.client,
-            "source": contender.shape.source,
-            **asdict(contender.shape.filling),
-            "cpu_per_million": statistics.median(cpu_per_million(spans)),
-            "cpu_per_million_of_rounds": cpu_per_million(spans),
-            "records_per_second": statistics.median(span.records / span.wall for span in spans),
-            "cpu_ratio_to_plain_loop": stream_ratio(results.streams, contender),
-            "rounds": [asdict(span) for span in spans],
-        }
-        for contender, spans in results.streams.items()
-    ]
+def _row(results: Results, row: Row, spans: Sequence[Span]) -> dict[str, Any]:
+    scenario = asdict(row.scenario)
+    to_plain, to_node = ratio_to(results, row, "plain"), ratio_to(results, row, "sqs-consumer")
+    return {
+        "key": row.key,
+        "client": row.client,
+        "work": row.scenario.name,
+        **{name: scenario[name] for name in ("source", "batch", "size", "in_flight", "shards", "handler", "window")},
+        "cpu_per_100k": middle(spans, lambda span: span.cpu_per_100k),
+        "records_per_second": middle(spans, lambda span: span.records_per_second),
+        "batch_wait_p50": middle_of_known(spans, lambda span: span.wait_p50),
+        "batch_wait_p99": middle_of_known(spans, lambda span: span.wait_p99),
+        "batch_wait_from": "the worker's histogram, interpolated within buckets",
+        "mean_batch": middle_of_known(spans, lambda span: span.mean_batch),
+        "peak_memory": middle(spans, lambda span: span.peak),
+        "plain": yardstick(row, "plain"),
+        "ratio_to_plain": asdict(to_plain) if to_plain else None,
+        "ratio_to_sqs_consumer": asdict(to_node) if to_node else None,
+        "core_share": middle(spans, lambda span: span.core_share),
+        "stub_share": middle(spans, lambda span: span.stub_share),
+        "stub_was_limit": stub_was_limit(spans),
+        "rounds": [{**asdict(span), "cpu_per_100k": span.cpu_per_100k} for span in spans],
+    }
 
 
 def _latency(latency: Latency) -> dict[str, Any]:

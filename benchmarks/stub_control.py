@@ -30,12 +30,17 @@ class Stub:
         self.url = f"http://127.0.0.1:{port}"
         self._port = port
 
-    def reset(self, *, messages: int) -> None:
-        """Start over with so many messages, and with long polls of any length."""
-        self._ask("POST", f"/_stub/reset?messages={messages}&wait={LONGEST_WAIT}")
+    def reset(self, *, messages: int, body: int = 256) -> None:
+        """Start over with so many messages of so many bytes, and with long polls of any length."""
+        self._ask("POST", f"/_stub/reset?messages={messages}&body={body}&wait={LONGEST_WAIT}")
 
     def reset_streams(self, filling: Filling) -> None:
         self._ask("POST", f"/_stub/streams?{urlencode(asdict(filling))}")
+
+    def end_shards(self) -> int:
+        """Every shard ends where it was read up to. Gives how many records that are."""
+        given: int = self._ask("POST", "/_stub/end-shards")["streams"]["distinct"]
+        return given
 
     def end_long_polls(self) -> None:
         """Answer receives that wait, and let those that come wait only shortly: a client that drains need not sit them out."""
@@ -75,8 +80,8 @@ class Stub:
 
 
 @contextmanager
-def started_stub(*, folder: Path, core: int | None, body_size: int) -> Iterator[Stub]:
-    command = [sys.executable, "-m", "benchmarks.stub_endpoint", "--body", str(body_size)]
+def started_stub(*, folder: Path, core: int | None) -> Iterator[Stub]:
+    command = [sys.executable, "-m", "benchmarks.stub_endpoint"]
     with started("stub", command, folder=folder, core=core) as child:
         deadline = time.monotonic() + _START_SECONDS
         while not (line := child.output.read_text().partition("\n")[0]).startswith("{"):

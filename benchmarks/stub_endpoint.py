@@ -10,6 +10,7 @@ Its own state is under `/_stub/`:
 `GET  /_stub/wait?deleted=N&seconds=S`       the same, answered as soon as N messages are deleted, or after S seconds
 `POST /_stub/reset?messages=N[&batch=][&body=][&wait=]`   start over with N messages; receives that wait are answered at once
 `POST /_stub/streams?shards=N&records=N&page=N&size=N`    start the streams over with so many shards of so many records each
+`POST /_stub/end-shards`                     every shard ends where it was read up to
 """
 
 import argparse
@@ -109,19 +110,20 @@ class Endpoint:
         try:
             match url.path:
                 case "/_stub/stats":
-                    return self.stats()
+                    pass
                 case "/_stub/reset":
                     self._reset(query)
-                    return self.stats()
                 case "/_stub/streams":
                     self.streams.reset(Filling(**{name: int(query[name]) for name in ("shards", "records", "page", "size")}))
-                    return self.stats()
+                case "/_stub/end-shards":
+                    self.streams.end_shards()
                 case "/_stub/wait":
                     return self._watch(connection, int(query["deleted"]), float(query["seconds"]))
                 case _:
                     return _bad_request(f"no such path: {url.path}")
         except (KeyError, ValueError) as error:
             return _bad_request(f"{url.path}: {error!r}")
+        return self.stats()
 
     def _watch(self, connection: "Connection", deleted: int, seconds: float) -> bytes | None:
         self.end_watch()

@@ -96,6 +96,8 @@ class StubQueues:
         self.body_size = self.body_size if body_size is None else body_size
         self.longest_wait = self.longest_wait if longest_wait is None else longest_wait
         self.received = self.deleted = self.unknown_handles = self.empty_receives = 0
+        self.first_asked: float | None = None
+        """When the first receive came, whether or not it brought anything."""
         self.first_received: float | None = None
         self.last_deleted: float | None = None
         self.requests: Counter[str] = Counter()
@@ -128,6 +130,7 @@ class StubQueues:
             "empty_receives": self.empty_receives,
             "requests": dict(self.requests),
             "receives_of_queue": dict(self.receives_of_queue),
+            "first_asked": self.first_asked,
             "first_received": self.first_received,
             "last_deleted": self.last_deleted,
             "now": time.monotonic(),
@@ -135,6 +138,8 @@ class StubQueues:
 
     def _receive(self, body: bytes) -> bytes | float:
         request = _decode_receive(body)
+        if self.first_asked is None:
+            self.first_asked = time.monotonic()
         self.receives_of_queue[request.QueueUrl.rpartition("/")[2]] += 1
         wait = min(request.WaitTimeSeconds, self.longest_wait)
         if self.left > 0 or wait <= 0:

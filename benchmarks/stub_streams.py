@@ -92,9 +92,18 @@ class StubStreams:
         self._pages: dict[tuple[bool, int], list[bytes]] = {}
         self.given = 0
         """Records in all answers."""
+        self.first_asked: float | None = None
+        """When the first GetRecords came."""
+        self._furthest: dict[str, int] = {}
+        """How many records of each shard were read, those that were read twice once."""
+        self._ended = False
         self.requests: Counter[str] = Counter()
         self.reads: Counter[str] = Counter()
         """GetRecords of each shard."""
+
+    def end_shards(self) -> None:
+        """Every shard ends where it was read up to: its readers are told when they ask for more."""
+        self._ended = True
 
     def answer(self, operation: str, body: bytes) -> bytes:
         """Raises Refused."""
@@ -105,7 +114,14 @@ class StubStreams:
             raise Refused("ValidationException") from error
 
     def stats(self) -> dict[str, Any]:
-        return {"given": self.given, "read_shards": len(self.reads), "requests": dict(self.requests), "now": time.monotonic()}
+        return {
+            "given": self.given,
+            "distinct": sum(self._furthest.values()),
+            "read_shards": len(self.reads),
+            "first_asked": self.first_asked,
+            "requests": dict(self.requests),
+            "now": time.monotonic(),
+        }
 
     # shards
 
@@ -164,13 +180,19 @@ class StubStreams:
         shard, text, _ = asked.ShardIterator.split("/")
         filling, before = self._filling, int(text)
         self.reads[shard] += 1
-        count = max(0, min(filling.page, asked.Limit, filling.records - before))
+        if self.first_asked is None:
+            self.first_asked = time.monotonic()
+        end = self._furthest.get(shard, 0) if self._ended else filling.records
+        count = max(0, min(filling.page, asked.Limit, end - before))
         self.given += count
         after = before + count
+        if after > self._furthest.get(shard, 0):
+            self._furthest[shard] = after
         following = b""
-        if not filling.records or after < filling.records:
+        stays_open = not filling.records and not self._ended
+        if stays_open or after < end:
             following = b',"NextShardIterator":"%b"' % _iterator_text(shard, after)
-        behind = b"" if dynamodb else b',"MillisBehindLatest":%d' % (1000 if after < filling.records else 0)
+        behind = b"" if dynamodb else b',"MillisBehindLatest":%d' % (1000 if after < end else 0)
         pieces = self._pages.get((dynamodb, count))
         if pieces is None:
             pieces = self._pages[dynamodb, count] = _rendered(count, filling.size, dynamodb=dynamodb)

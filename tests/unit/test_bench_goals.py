@@ -1,0 +1,123 @@
+"""Ratios of rows, round by round, and what the goals say of them."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from benchmarks.bench import Span
+from benchmarks.goals import GOALS, Goal, fraction, judge, missed
+from benchmarks.measure import Idle
+from benchmarks.measure_start import Start
+from benchmarks.results import Results, document_of, ratio, ratio_to, stub_was_limit
+from benchmarks.scenarios import SCENARIOS, Row, rows_of, scenario_of
+from benchmarks.show import show
+
+
+def span(cpu: float, *, stub: float = 0.1) -> Span:
+    """Of 100,000 records in one second."""
+    return Span(
+        records=100_000, cpu=cpu, wall=1.0, stub_cpu=stub, read_ahead=0, peak=1, wait_p50=None, wait_p99=None, mean_batch=None
+    )  # fmt: skip
+
+
+def lean(key: str) -> Row:
+    return Row(scenario=scenario_of(key), client="lean")
+
+
+def plain(key: str) -> Row:
+    return Row(scenario=scenario_of(key), client="plain")
+
+
+def test_a_ratio_is_made_of_the_pairs_of_each_round() -> None:
+    """The third round ran at half the speed: the pairs do not see it."""
+    found = ratio({"a": [span(1), span(1.2), span(2)], "b": [span(10), span(10), span(20)]}, "a", "b")
+    assert found is not None
+    assert (found.low, found.median, found.high) == pytest.approx((0.1, 0.1, 0.12))
+
+
+def test_rounds_that_only_one_has_do_not_count() -> None:
+    found = ratio({"a": [span(1)], "b": [span(10), span(1), span(1)]}, "a", "b")
+    assert found is not None
+    assert found.median == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("base", [None, "b", "not measured"])
+def test_without_a_common_round_there_is_no_ratio(base: str | None) -> None:
+    assert ratio({"a": [span(1)], "b": []}, "a", base) is None
+
+
+def test_a_work_without_a_plain_loop_is_compared_with_that_of_its_yardstick() -> None:
+    results = Results(rows={plain("sqs-10"): [span(10)], lean("sqs-10000-window"): [span(2)]})
+    found = ratio_to(results, lean("sqs-10000-window"), "plain")
+    assert found is not None
+    assert found.median == pytest.approx(0.2)
+    assert ratio_to(results, plain("sqs-10"), "plain") is None
+
+
+def test_every_goal_speaks_of_rows_that_are_measured() -> None:
+    keys = {row.key for row in rows_of(SCENARIOS)}
+    assert {goal.row for goal in GOALS} | {goal.base for goal in GOALS} <= keys
+
+
+def goal(limit: float) -> Goal:
+    return Goal(work="w", against="a", row="sqs-10/lean", base="sqs-10/plain", limit=limit, limit_text="1/10")
+
+
+@pytest.mark.parametrize(("cpu", "word"), [(0.999, "met"), (1.001, "NOT met")])
+def test_a_goal_is_met_up_to_its_limit(cpu: float, word: str) -> None:
+    results = Results(rows={plain("sqs-10"): [span(10)], lean("sqs-10"): [span(cpu)]})
+    verdict = judge(results, [goal(0.1)])[0]
+    assert verdict.word == word
+    assert verdict.value == pytest.approx(cpu / 10)
+    assert (verdict in missed([verdict])) == (word == "NOT met")
+
+
+def test_a_goal_without_its_rows_is_neither_met_nor_missed() -> None:
+    verdicts = judge(Results())
+    assert {verdict.word for verdict in verdicts} == {"not measured"}
+    assert missed(verdicts) == []
+
+
+def idle(*, queues: int, share: float, memory: int) -> Idle:
+    return Idle(queues=queues, seconds=20, core_share=share, receives_per_minute=3, memory=memory)
+
+
+def test_only_the_200_idle_queues_have_goals() -> None:
+    results = Results(idle=[idle(queues=20, share=0.5, memory=10**9), idle(queues=200, share=0.019, memory=201_000_000)])
+    assert [verdict.word for verdict in judge(results, [])[:2]] == ["met", "NOT met"]
+
+
+def test_the_median_start_of_the_lean_client_is_judged() -> None:
+    starts = [
+        Start(client="sdk", source="sqs", seconds=[9]),
+        Start(client="lean", source="sqs", seconds=[0.5, 0.9, 5]),
+        Start(client="lean", source="kinesis", seconds=[0.5, 1.0, 1.1]),
+    ]
+    verdicts = judge(Results(starts=starts), [])[2:]
+    assert [(verdict.measured, verdict.word) for verdict in verdicts] == [("0.90 s", "met"), ("1.00 s", "NOT met")]
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.1, "1/10.0"), (0.499, "1/2.0"), (0.87, "0.87"), (1.5, "1.50")])
+def test_small_ratios_read_as_fractions(value: float, text: str) -> None:
+    assert fraction(value) == text
+
+
+def test_a_busy_stub_is_told_in_the_json() -> None:
+    assert not stub_was_limit([span(1, stub=0.9)])
+    results = Results(rows={plain("sqs-10"): [span(10)], lean("sqs-10"): [span(1, stub=0.95), span(1, stub=0.91)]})
+    rows = document_of(results, {})["rows"]
+    assert [row["stub_was_limit"] for row in rows] == [False, True]
+    assert rows[1]["ratio_to_plain"] == {"median": 0.1, "low": 0.1, "high": 0.1}
+    assert rows[1]["batch_wait_p50"] is None
+
+
+@pytest.mark.parametrize(("stub", "told"), [(0.95, True), (0.5, False)])
+def test_a_busy_stub_is_told_on_the_console(stub: float, told: bool) -> None:
+    output = io.StringIO()
+    show(Results(rows={lean("sqs-10"): [span(1, stub=stub)]}), Console(file=output, width=150))
+    words = " ".join(output.getvalue().split())
+    assert (
+        "records/s say nothing about the client, CPU does, for SQS 10 x 256 B, 10 in flight: worker, client: lean" in words
+    ) == told
+    assert ("100,000*" in words) == told
