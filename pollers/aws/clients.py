@@ -18,6 +18,7 @@ from aiobotocore.parsers import AioJSONParser, AioResponseParserFactory
 from aiobotocore.session import AioSession, get_session
 
 from pollers.aws.errors import to_source_error
+from pollers.aws.models import ModelLoader, make_loader
 
 Observe = Callable[[str, str], None]
 """Told of every request: operation and outcome (ok, empty, throttled, error)."""
@@ -38,8 +39,8 @@ class AwsClients:
     """Makes clients on first use and closes them all together. An async context manager."""
 
     def __init__(self) -> None:
-        self._session = get_session()
-        self._stream_session = _stream_session()
+        self._loader: ModelLoader | None = None
+        self._sessions: dict[bool, AioSession] = {}
         self._stack = AsyncExitStack()
         self._clients: dict[tuple[str, str, bool], Any] = {}
         self._making = anyio.Lock()  # two mappings of one region ask at the same moment; one client shall serve both
@@ -63,13 +64,21 @@ class AwsClients:
             return self._clients[key]
 
     async def _make(self, service: str, region: str, config: AioConfig) -> Any:
-        session = self._stream_session if service in STREAM_SERVICES else self._session
-        made = session.create_client(service, region_name=region or None, config=config)
+        made = self._session(streams=service in STREAM_SERVICES).create_client(service, region_name=region or None, config=config)
         client = await self._stack.enter_async_context(made)
         if service == "s3" and config.s3 is None and "amazonaws.com" not in client.meta.endpoint_url:
             # Another server than AWS's: `bucket.host` need not resolve there.
             return await self._make(service, region, config.merge(AioConfig(s3={"addressing_style": "path"})))
         return client
+
+    def _session(self, *, streams: bool) -> AioSession:
+        """Made for its first client: most workers need one of the two. They share what is read from botocore's files."""
+        if streams not in self._sessions:
+            session = _stream_session() if streams else get_session()
+            self._loader = self._loader or make_loader(session)
+            session.register_component("data_loader", self._loader)
+            self._sessions[streams] = session
+        return self._sessions[streams]
 
     async def __aenter__(self) -> Self:
         return self
