@@ -3,8 +3,8 @@
 import random
 import signal
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Collection, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -28,12 +28,11 @@ from runtime.leases import LeaseStore
 from runtime.queue_mapping import DEFAULT_CONCURRENCY, QueueParts, run_queue_mapping
 from runtime.slots import Slots
 from runtime.status import MappingStatus
+from runtime.stop_signals import STOP_SIGNALS
 from runtime.stores import open_store
 from runtime.stream_mapping import StreamParts, run_stream_mapping
 from runtime.supervisor import Supervised, supervise
 from runtime.telemetry import MappingTelemetry, Telemetry
-
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 _STREAM_SOURCES: Final[dict[str, type[KinesisStream | DynamodbStream]]] = {"kinesis": KinesisStream, "dynamodb": DynamodbStream}
 
@@ -178,7 +177,7 @@ async def watch_signals(
     drain: Drain, telemetry: Telemetry, grace: float, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
 ) -> None:
     """The first SIGTERM or SIGINT begins the drain, the second cuts it short. Ends when cancelled; started once it listens."""
-    with anyio.open_signal_receiver(*_SIGNALS) as signals:
+    with anyio.open_signal_receiver(*STOP_SIGNALS) as signals:
         task_status.started()
         async for number in signals:
             if drain.begun:
@@ -187,15 +186,3 @@ async def watch_signals(
             else:
                 telemetry.drain_began(signal=signal.Signals(number).name, grace=grace)
                 drain.begin()
-
-
-@contextmanager
-def stop_signals() -> Iterator[Callable[[], Awaitable[None]]]:
-    """From here on SIGTERM and SIGINT end nothing by themselves; call what is given to wait for one."""
-    with anyio.open_signal_receiver(*_SIGNALS) as signals:
-
-        async def wait() -> None:
-            async for _ in signals:
-                return
-
-        yield wait
