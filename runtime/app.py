@@ -3,6 +3,7 @@
 import random
 import signal
 import time
+from collections import Counter
 from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -81,6 +82,7 @@ class Worker:
         self._limiters = {name: anyio.CapacityLimiter(limit) for name, limit in limits.items() if limit}
         self._jitter = random.Random().random  # noqa: S311  # spreads requests; nothing secret
         self._statuses = tuple(self._status(mapping) for mapping in config.mappings)
+        self._sharing = Counter(status.mapping.function for status in self._statuses if _polls(status))
 
     async def run(self, *, task_status: TaskStatus[Running] = anyio.TASK_STATUS_IGNORED) -> None:
         """Run until the drain has ended. Raises HttpError if the port cannot be had, StateError if the state cannot be used."""
@@ -164,9 +166,8 @@ class Worker:
         await run_queue_mapping(parts)
 
     def _slots(self, mapping: EventSourceMapping) -> Slots:
-        sharing = sum(_polls(status) for status in self._statuses if status.mapping.function == mapping.function)
         maximum = mapping.maximum_concurrency or DEFAULT_CONCURRENCY
-        return Slots(maximum, self._limiters.get(mapping.function), sharing=sharing)
+        return Slots(maximum, self._limiters.get(mapping.function), sharing=self._sharing[mapping.function])
 
 
 def _polls(status: MappingStatus) -> bool:
