@@ -8,12 +8,16 @@ from pathlib import Path
 
 import anyio
 
-from runtime.check import check_online, check_state, load_functions
 from runtime.commands import ExitCode
 from runtime.config import ConfigError, in_order, load_config
+from runtime.logs import load_structlog
 
 
 def check(arguments: argparse.Namespace) -> ExitCode:
+    load_structlog(console=False)  # nothing is logged
+    # The whole worker, as in `esm run`: handlers are to find the same libraries loaded.
+    from runtime.check import check_online, check_state, load_functions  # noqa: PLC0415  # structlog comes with it
+
     try:
         config = load_config(Path(arguments.config), os.environ)
     except ConfigError as error:

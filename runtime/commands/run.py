@@ -9,7 +9,6 @@ import os
 from pathlib import Path
 
 from runtime.commands import CommandError, ExitCode
-from runtime.commands.work import work
 from runtime.config import Config, ConfigError, load_config
 from runtime.logs import configure_logs
 
@@ -17,6 +16,8 @@ from runtime.logs import configure_logs
 def run(arguments: argparse.Namespace) -> ExitCode:
     config = _config(arguments.config)
     configure_logs(log_format=config.worker.log_format, level=config.worker.log_level)
+    from runtime.commands.work import work  # noqa: PLC0415  # structlog comes with it: configure_logs says how much of it
+
     return work(config)
 
 

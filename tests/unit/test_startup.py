@@ -14,7 +14,7 @@ LIBRARIES = {
     "structlog", "yaml",
 }
 # fmt: on
-FOR_THE_SHOW = {"handlers.examples", "runtime.demo", "runtime.local"}
+FOR_THE_SHOW = {"pygments", "rich", "handlers.examples", "runtime.demo", "runtime.local"}
 """What a worker has no use for."""
 TELLING = """
 import sys
@@ -25,7 +25,7 @@ raise RuntimeError("seen enough")
 CONFIG = """
 functions: {f: {Handler: app.handler}}
 mappings: [{FunctionName: f, EventSourceArn: "arn:aws:sqs:eu-west-1:123456789012:orders"}]
-worker: {state: "memory://"}
+worker: {state: "memory://", log: {format: FORMAT}}
 """
 
 
@@ -40,10 +40,10 @@ def loaded_by(code: str) -> set[str]:
     return set(shown.stdout.split())
 
 
-def loaded_before_the_handler(command: str, folder: Path) -> set[str]:
+def loaded_before_the_handler(command: str, folder: Path, *, log_format: str = "json") -> set[str]:
     """What the real command has loaded when it comes to the user's code. The code then fails, which ends it."""
     (folder / "app.py").write_text(TELLING)
-    (folder / "esm.yaml").write_text(CONFIG)
+    (folder / "esm.yaml").write_text(CONFIG.replace("FORMAT", log_format))
     ended = python("-m", "runtime", command, cwd=folder)
     assert ended.returncode == 1, ended.stderr
     return set((folder / "loaded").read_text().splitlines())
@@ -54,8 +54,17 @@ def test_the_command_line_loads_no_library() -> None:
 
 
 @pytest.mark.parametrize("command", ["run", "check"])
-def test_neither_the_demo_nor_the_endpoint_is_loaded_for_a_worker(command: str, tmp_path: Path) -> None:
+def test_neither_rich_nor_the_demo_nor_the_endpoint_is_loaded_for_a_worker(command: str, tmp_path: Path) -> None:
     assert loaded_before_the_handler(command, tmp_path) & FOR_THE_SHOW == set()
+
+
+def test_tracebacks_on_a_console_are_still_drawn_by_rich(tmp_path: Path) -> None:
+    assert "rich.traceback" in loaded_before_the_handler("run", tmp_path, log_format="console")
+
+
+def test_rich_can_be_loaded_by_whoever_wants_it_later() -> None:
+    code = "from runtime.logs import load_structlog\nload_structlog(console=False)\nassert 'rich' not in sys.modules\nimport rich.console"
+    assert {"structlog.dev", "rich.console"} <= loaded_by(code)
 
 
 @pytest.mark.parametrize("command", ["run", "check"])
