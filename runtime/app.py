@@ -3,8 +3,9 @@
 import random
 import signal
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager
+from collections import Counter
+from collections.abc import Collection, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -28,12 +29,11 @@ from runtime.leases import LeaseStore
 from runtime.queue_mapping import DEFAULT_CONCURRENCY, QueueParts, run_queue_mapping
 from runtime.slots import Slots
 from runtime.status import MappingStatus
+from runtime.stop_signals import STOP_SIGNALS
 from runtime.stores import open_store
 from runtime.stream_mapping import StreamParts, run_stream_mapping
 from runtime.supervisor import Supervised, supervise
 from runtime.telemetry import MappingTelemetry, Telemetry
-
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 _STREAM_SOURCES: Final[dict[str, type[KinesisStream | DynamodbStream]]] = {"kinesis": KinesisStream, "dynamodb": DynamodbStream}
 
@@ -82,6 +82,7 @@ class Worker:
         self._limiters = {name: anyio.CapacityLimiter(limit) for name, limit in limits.items() if limit}
         self._jitter = random.Random().random  # noqa: S311  # spreads requests; nothing secret
         self._statuses = tuple(self._status(mapping) for mapping in config.mappings)
+        self._sharing = Counter(status.mapping.function for status in self._statuses if _polls(status))
 
     async def run(self, *, task_status: TaskStatus[Running] = anyio.TASK_STATUS_IGNORED) -> None:
         """Run until the drain has ended. Raises HttpError if the port cannot be had, StateError if the state cannot be used."""
@@ -168,9 +169,8 @@ class Worker:
         await run_queue_mapping(parts)
 
     def _slots(self, mapping: EventSourceMapping) -> Slots:
-        sharing = sum(_polls(status) for status in self._statuses if status.mapping.function == mapping.function)
         maximum = mapping.maximum_concurrency or DEFAULT_CONCURRENCY
-        return Slots(maximum, self._limiters.get(mapping.function), sharing=sharing)
+        return Slots(maximum, self._limiters.get(mapping.function), sharing=self._sharing[mapping.function])
 
 
 def _polls(status: MappingStatus) -> bool:
@@ -181,7 +181,7 @@ async def watch_signals(
     drain: Drain, telemetry: Telemetry, grace: float, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
 ) -> None:
     """The first SIGTERM or SIGINT begins the drain, the second cuts it short. Ends when cancelled; started once it listens."""
-    with anyio.open_signal_receiver(*_SIGNALS) as signals:
+    with anyio.open_signal_receiver(*STOP_SIGNALS) as signals:
         task_status.started()
         async for number in signals:
             if drain.begun:
@@ -190,15 +190,3 @@ async def watch_signals(
             else:
                 telemetry.drain_began(signal=signal.Signals(number).name, grace=grace)
                 drain.begin()
-
-
-@contextmanager
-def stop_signals() -> Iterator[Callable[[], Awaitable[None]]]:
-    """From here on SIGTERM and SIGINT end nothing by themselves; call what is given to wait for one."""
-    with anyio.open_signal_receiver(*_SIGNALS) as signals:
-
-        async def wait() -> None:
-            async for _ in signals:
-                return
-
-        yield wait

@@ -10,11 +10,12 @@ import anyio
 from aiohttp import web
 
 from runtime.drain import Drain
+from runtime.errors import UserError
 from runtime.status import MappingStatus
 from runtime.telemetry import Telemetry
 
 
-class HttpError(Exception):
+class HttpError(UserError):
     """The HTTP server cannot be started; the message says why and what to do."""
 
 

@@ -10,11 +10,12 @@ from typing import Protocol
 
 from pollers.record import Position
 from runtime.core.lease import Lease
+from runtime.errors import UserError
 
 __all__ = ["Lease", "LeaseStore", "StateError"]
 
 
-class StateError(Exception):
+class StateError(UserError):
     """The state store did not do what it was asked; the message says what, where and what to do. It may work the next time."""
 
 

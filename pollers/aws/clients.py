@@ -25,6 +25,7 @@ from pollers.aws.lean.operation import Clock, LeanOperation
 from pollers.aws.lean.pool import Pool, ResumingContext, resuming_context
 from pollers.aws.lean.retrying import RetrySettings
 from pollers.aws.lean.template import NotCovered, endpoint_of, hold_back_when_asked, take_template
+from pollers.aws.models import make_loader
 
 Observe = Callable[[str, str], None]
 """Told of every request: operation and outcome (ok, empty, throttled, error)."""
@@ -46,13 +47,13 @@ class AwsClients:
 
     def __init__(self, *, lean: bool = True, tell_road: TellRoad | None = None) -> None:
         """`lean`: hot operations may leave the SDK's client where it can be done."""
-        self._session = _session()
+        self._made_session: AioSession | None = None
         self._lean = lean
         self._tell_road = tell_road
         self._stack = AsyncExitStack()
         self._clients: dict[tuple[str, str, bool], Any] = {}
         self._making = anyio.Lock()  # two mappings of one region ask at the same moment; one client shall serve both
-        self._credentials = SessionCredentials(self._session)
+        self._made_credentials: SessionCredentials | None = None
         self._operations: dict[tuple[HotKind, str, str], HotOperation] = {}
         self._making_operation = anyio.Lock()
         self._pools: dict[str, Pool] = {}
@@ -79,7 +80,7 @@ class AwsClients:
             return self._clients[key]
 
     async def operation(self, kind: HotKind, region: str, sample: Mapping[str, Any], *, place: str = "") -> HotOperation:
-        """A hot operation, on the lean road where that is possible. Raises SourceError as `client` does, and for want of credentials.
+        """A hot operation, on the lean road where it can be. Raises SourceError as `client` does, and for want of credentials.
 
         `sample`: parameters of a request like those that will be made. `place`: what the endpoint depends on besides the region
         (the ARN of a stream), for which the sample stands.
@@ -145,6 +146,19 @@ class AwsClients:
         client.meta.events.register("after-call", self._see_answer)
         return client
 
+    @property
+    def _session(self) -> AioSession:
+        """Made for the first client: it reads the profile, which may be broken."""
+        if self._made_session is None:
+            self._made_session = _session()
+        return self._made_session
+
+    @property
+    def _credentials(self) -> SessionCredentials:
+        if self._made_credentials is None:
+            self._made_credentials = SessionCredentials(self._session)
+        return self._made_credentials
+
     async def _see_answer(self, parsed: Mapping[str, Any], **_: Any) -> None:
         """Of the SDK's clients: refused credentials are looked for anew, for whoever asks next."""
         if parsed.get("Error", {}).get("Code") in REFUSED:
@@ -162,6 +176,7 @@ class AwsClients:
 def _session() -> AioSession:
     """The answers of hot operations are not decoded: their sources do that, in one step, to what they need."""
     session = get_session()
+    session.register_component("data_loader", make_loader(session))
     session.register_component("response_parser_factory", _ParserFactory())
     return session
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.live import Live
 
 import handlers.examples
-from runtime.app import Running, Worker, stop_signals
+from runtime.app import Running, Worker
 from runtime.check import load_functions
 from runtime.config import load_config
 from runtime.demo.line import DemoClients, Line, Reading, use_only
@@ -28,6 +28,7 @@ from runtime.demo.streams import KinesisLine, TableLine
 from runtime.drain import Drain
 from runtime.local.server import LocalEndpoint
 from runtime.logs import configure_logs
+from runtime.stop_signals import stop_signals
 from runtime.telemetry import Telemetry
 
 if TYPE_CHECKING:
