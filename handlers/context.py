@@ -33,7 +33,6 @@ class LambdaContext:
         "client_context",
         "function_name",
         "function_version",
-        "identity",
         "invoked_function_arn",
         "log_group_name",
         "log_stream_name",
@@ -60,10 +59,13 @@ class LambdaContext:
         self.memory_limit_in_mb = memory_limit
         self.log_group_name = f"/aws/lambda/{function_name}"
         self.log_stream_name = log_stream
-        self.identity = CognitoIdentity()
         self.client_context: None = None
         self.tenant_id: None = None
         self._deadline = int(((time.time() if now is None else now) + timeout) * 1000)
+
+    @property
+    def identity(self) -> CognitoIdentity:
+        return CognitoIdentity()
 
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds until the time limit, never less than 0 (COM-42)."""

@@ -4,7 +4,7 @@ A timer for each call costs a tenth of a short invocation, and almost none ever 
 """
 
 import asyncio
-from collections.abc import Callable
+from typing import Any
 
 
 class Deadlines:
@@ -13,26 +13,27 @@ class Deadlines:
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         self.loop = loop
         self._seconds = seconds
-        self._open: dict[Callable[[], None], float] = {}
-        """What to call, and when; the earliest first."""
+        self._open: dict[asyncio.Future[Any], float] = {}
+        """When each is over; the earliest first."""
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, give_up: Callable[[], None]) -> None:
-        """Call `give_up` after the time, unless `end` was called with the same object before."""
+    def begin(self, ended: "asyncio.Future[Any]") -> None:
+        """Set it to None after the time, unless it is done by then. Call `end` in any case."""
         when = self.loop.time() + self._seconds
-        self._open[give_up] = when
+        self._open[ended] = when
         if self._timer is None:
             self._timer = self.loop.call_at(when, self._fire)
 
-    def end(self, give_up: Callable[[], None]) -> None:
-        self._open.pop(give_up, None)
+    def end(self, ended: "asyncio.Future[Any]") -> None:
+        self._open.pop(ended, None)
 
     def _fire(self) -> None:
         now = self.loop.time()
-        for give_up, when in list(self._open.items()):
+        for ended, when in list(self._open.items()):
             if when > now:
                 self._timer = self.loop.call_at(when, self._fire)
                 return
-            del self._open[give_up]
-            give_up()
+            del self._open[ended]
+            if not ended.done():
+                ended.set_result(None)
         self._timer = None

@@ -6,7 +6,7 @@ The queue is addressed by a URL made from its ARN and the client's endpoint, so 
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 
 _ENTRIES: Final = 10
 """Most entries of a batch request."""
-_IDS: Final = tuple(frozenset(map(str, range(count))) for count in range(_ENTRIES + 1))
-"""The ids of so many entries."""
+_NUMBERS: Final = tuple(map(str, range(_ENTRIES)))
+"""Ids of the entries of a batch request."""
+_IDS: Final = tuple(frozenset(_NUMBERS[:count]) for count in range(_ENTRIES + 1))
+"""Of so many."""
 _CHUNKS_AT_ONCE: Final = 8
 """Batch requests of one call that are in the air together."""
 _EMPTY_ANSWER: Final = 64
@@ -117,6 +119,9 @@ class SqsQueue:
         """The bodies of the requests made so far: a mapping asks for the same few things for ever."""
         self._orders: dict[tuple[str, ...], tuple[str, ...]] = {}
         """The order in which to show attributes, by that in which they came."""
+        self._all_done: dict[int, bytes] = {}
+        """The last answer that confirmed all of so many entries. Ids are always the same, so the next one is too, and is not
+        read."""
         self._arn = arn
         self._name = parsed.resource
         self._region = parsed.region
@@ -185,14 +190,16 @@ class SqsQueue:
     async def extend(self, records: Sequence[Record], seconds: int) -> list[Refusal]:
         async def extend_ten(ten: Sequence[Record]) -> list[Refusal]:
             entries = [
-                {"Id": str(n), "ReceiptHandle": record.handle, "VisibilityTimeout": seconds} for n, record in enumerate(ten)
+                {"Id": number, "ReceiptHandle": record.handle, "VisibilityTimeout": seconds}
+                for number, record in zip(_NUMBERS, ten, strict=False)
             ]
             return await self._settle(EXTEND, entries, ten)
 
         return await self._in_tens(records, extend_ten)
 
     async def _delete_ten(self, ten: Sequence[Record]) -> list[Refusal]:
-        return await self._settle(DELETE, [{"Id": str(n), "ReceiptHandle": record.handle} for n, record in enumerate(ten)], ten)
+        entries = [{"Id": number, "ReceiptHandle": record.handle} for number, record in zip(_NUMBERS, ten, strict=False)]
+        return await self._settle(DELETE, entries, ten)
 
     async def _open(self, kind: HotKind) -> HotOperation:
         """Raises SourceError when no client can be made, as with a broken profile: it may be mended while we run."""
@@ -204,20 +211,21 @@ class SqsQueue:
         operation = self._operations[kind] = await self._clients.operation(kind, self._region, sample)
         return operation
 
-    async def _in_tens(self, records: Sequence[Record], do_ten: Any) -> list[Refusal]:
+    async def _in_tens(
+        self, records: Sequence[Record], do_ten: Callable[[Sequence[Record]], Awaitable[list[Refusal]]]
+    ) -> list[Refusal]:
+        refusals: list[Refusal] = []
         if len(records) <= _ENTRIES:
-            refusals: list[Refusal] = await do_ten(records) if records else []
-            return refusals
-        refusals = []
-        places = anyio.CapacityLimiter(_CHUNKS_AT_ONCE)
+            return await do_ten(records) if records else refusals
+        starts = iter(range(0, len(records), _ENTRIES))
 
-        async def do_one(ten: Sequence[Record]) -> None:
-            async with places:
-                refusals.extend(await do_ten(ten))
+        async def do_next() -> None:
+            for start in starts:
+                refusals.extend(await do_ten(records[start : start + _ENTRIES]))
 
         async with anyio.create_task_group() as chunks:
-            for start in range(0, len(records), _ENTRIES):
-                chunks.start_soon(do_one, records[start : start + _ENTRIES], name=f"{self._name} batch request")
+            for _ in range(min(_CHUNKS_AT_ONCE, -(-len(records) // _ENTRIES))):
+                chunks.start_soon(do_next, name=f"{self._name} batch requests")
         return refusals
 
     async def _settle(self, kind: HotKind, entries: list[dict[str, Any]], ten: Sequence[Record]) -> list[Refusal]:
@@ -227,11 +235,15 @@ class SqsQueue:
             operation = self._operations.get(kind) or await self._open(kind)
             body = msgspec.json.encode({"QueueUrl": self._url, "Entries": entries})
             content = await content_of(kind.name, operation, body, on=self._name, observe=self._observe)
+            if content == self._all_done.get(len(ten)):
+                self._observe(kind.name, "ok")
+                return []
             settled = read_content(content, _SETTLED)
             self._observe(kind.name, "ok")
             done = {each.Id for each in settled.Successful or ()}
             told = {each.Id: (each.Code, each.Message or "") for each in settled.Failed or ()}
-            if done >= _IDS[len(ten)]:
+            if done == _IDS[len(ten)] and not told:
+                self._all_done[len(ten)] = bytes(content)
                 return []
             failed = {n: told.get(str(n), missing) for n in range(len(ten)) if str(n) not in done}
         except SourceError as error:
@@ -244,36 +256,34 @@ class SqsQueue:
         ]
 
     def _record(self, message: _Message) -> Record:
+        """Keys in Lambda's order (SQS-21..26); the body is the message's own text (SQS-27)."""
         attributes = message.Attributes or {}
-        event = self._event(message, attributes)
+        came = tuple(attributes)
+        order = self._orders.get(came) or self._order(came)
+        custom, name, handle, body, md5 = (
+            message.MessageAttributes, message.MessageId, message.ReceiptHandle, message.Body, message.MD5OfBody,
+        )  # fmt: skip
+        event: dict[str, Any] = {
+            "messageId": name,
+            "receiptHandle": handle,
+            "body": body,
+            "attributes": {each: attributes[each] for each in order},
+            "messageAttributes": {each: _attribute(value) for each, value in custom.items()} if custom else {},
+        }
+        if custom or self._windowed:
+            event["md5OfMessageAttributes"] = message.MD5OfMessageAttributes
+        event["md5OfBody"] = md5
+        event["eventSource"] = "aws:sqs"
+        event["eventSourceARN"] = self._arn
+        event["awsRegion"] = self._region
         return Record(
-            id=RecordId(message.MessageId),
+            id=RecordId(name),
             content=event,
             size=json_size(event),
             arrived=int(attributes.get("SentTimestamp", 0)) / 1000,
             group=attributes.get("MessageGroupId") if self._fifo else None,
-            handle=message.ReceiptHandle,
+            handle=handle,
         )
-
-    def _event(self, message: _Message, attributes: dict[str, str]) -> dict[str, Any]:
-        """Keys in Lambda's order (SQS-21..26); the body is the message's own text (SQS-27)."""
-        came = tuple(attributes)
-        order = self._orders.get(came) or self._order(came)
-        custom = message.MessageAttributes
-        event: dict[str, Any] = {
-            "messageId": message.MessageId,
-            "receiptHandle": message.ReceiptHandle,
-            "body": message.Body,
-            "attributes": {name: attributes[name] for name in order},
-            "messageAttributes": {name: _attribute(value) for name, value in custom.items()} if custom else {},
-        }
-        if custom or self._windowed:
-            event["md5OfMessageAttributes"] = message.MD5OfMessageAttributes
-        event["md5OfBody"] = message.MD5OfBody
-        event["eventSource"] = "aws:sqs"
-        event["eventSourceARN"] = self._arn
-        event["awsRegion"] = self._region
-        return event
 
     def _order(self, came: tuple[str, ...]) -> tuple[str, ...]:
         if len(self._orders) >= _MOST_ORDERS:

@@ -19,7 +19,7 @@ from runtime.core.backoff import backoff
 from runtime.core.batching import Batch, BatchWindow
 from runtime.core.decisions import split_held_groups
 from runtime.core.mapping import EventSourceMapping, MappingState
-from runtime.core.pacing import LONGEST_WAIT, MOST_PER_RECEIVE, plan_concurrency, plan_parallel, plan_receives
+from runtime.core.pacing import LONGEST_WAIT, MOST_PARALLEL, MOST_PER_RECEIVE, plan_concurrency, plan_receives, plan_round
 from runtime.delivery import Delivered, QueueDelivery
 from runtime.drain import Drain
 from runtime.queue_facts import queue_warnings, receive_visibility
@@ -207,26 +207,35 @@ class _QueuePoller:
 
     async def _collect(self, window: BatchWindow) -> None:
         """Receive until the batch is due: full, at the window's end, or at once where there is no window."""
-        parallel = 1
+        receives = 1
         while not self._drain.begun:
-            remaining = window.remaining(self._now())
-            if remaining == 0:
-                break
-            wait = self._first_wait() if remaining is None else max(1, min(LONGEST_WAIT, int(remaining)))
-            limits = self._limits(window, parallel)
             asked_at = self._now()
+            wait = self._wait(window, asked_at)
+            if wait is None:
+                break
+            limits = self._limits(window, receives)
             got = await self._receive_some(window, limits, wait)
-            early = wait > 0 and self._now() - asked_at < wait / 2
+            now = self._now()
+            early = wait > 0 and now - asked_at < wait / 2
             if got is None or not len(window):
                 self._rest(wait, early=early)
+                break
+            if window.remaining(now) == 0:
                 break
             if got == 0 and early:
                 await self._drain.pause(_EARLY_PAUSE)
             size = self._mapping.batch.size - window.room
             full = got == sum(limits)
-            parallel = plan_parallel(parallel, full=full, missing=window.missing, room=window.room, mean_size=size // len(window))
+            receives = plan_round(receives, full=full, missing=window.missing, room=window.room, mean_size=size // len(window))
         full = len(window) > 0 and window.missing == 0
         self._wanted = plan_receives(self._wanted, full=full, empty=not len(window), slots=self._slots.allowed)
+
+    def _wait(self, window: BatchWindow, now: float) -> int | None:
+        """How long the next receive may wait; None when the batch is due."""
+        remaining = window.remaining(now)
+        if remaining is None:
+            return self._first_wait()
+        return max(1, min(LONGEST_WAIT, int(remaining))) if remaining > 0 else None
 
     def _first_wait(self) -> int:
         """A long poll; a short one to learn that the queue answers (again), or where others may want the shared slot."""
@@ -246,23 +255,36 @@ class _QueuePoller:
             pause = _EARLY_PAUSE
         self._resume_at = max(self._resume_at, self._now() + pause)
 
-    def _limits(self, window: BatchWindow, parallel: int) -> list[int]:
+    def _limits(self, window: BatchWindow, receives: int) -> list[int]:
         missing = window.missing
-        starts = range(0, min(missing, parallel * MOST_PER_RECEIVE), MOST_PER_RECEIVE)
+        if receives == 1:
+            return [min(MOST_PER_RECEIVE, missing)]
+        starts = range(0, min(missing, receives * MOST_PER_RECEIVE), MOST_PER_RECEIVE)
         return [min(MOST_PER_RECEIVE, missing - start) for start in starts]
 
     async def _receive_some(self, window: BatchWindow, limits: list[int], wait: int) -> int | None:
-        """Receives side by side into one window; how many records came, None when one of them failed."""
+        """Receives side by side into one window; how many records came, None when one of them failed.
+
+        A receive that came full is followed by the next one. A task for each would cost as much as the receive.
+        """
         if len(limits) == 1:
             return await self._receive(window, limits[0], wait)
         results: list[int | None] = []
+        waiting = iter(limits)
 
-        async def receive_one(limit: int) -> None:
-            results.append(await self._receive(window, limit, wait))
+        async def receive_on() -> None:
+            for limit in waiting:
+                may_wait = self._wait(window, self._now()) if results else wait
+                if may_wait is None or self._drain.begun:
+                    return
+                got = await self._receive(window, limit, may_wait)
+                results.append(got)
+                if got != limit:
+                    return
 
         async with anyio.create_task_group() as receives:
-            for limit in limits:
-                receives.start_soon(receive_one, limit, name=f"{self._mapping.name} receive")
+            for _ in range(min(MOST_PARALLEL, len(limits))):
+                receives.start_soon(receive_on, name=f"{self._mapping.name} receive")
         return None if None in results else sum(got for got in results if got)
 
     async def _receive(self, window: BatchWindow, limit: int, wait: int) -> int | None:

@@ -32,15 +32,20 @@ class SessionCredentials:
         self._clock = clock
         self._source: Any = None
         self._current: Credentials | None = None
-        self._looked = 0.0
+        self._looked = -_LOOK
         self._asked: float | None = None
         self._asking = anyio.Lock()  # many requests are refused at one moment; one question serves them all
 
+    @property
+    def fresh(self) -> Credentials | None:
+        """Those that `current` gave a moment ago; None when it must be asked."""
+        return self._current if self._clock() - self._looked < _LOOK else None
+
     async def current(self) -> Credentials | None:
         """None when there are none. Raises what the SDK raises when they cannot be had."""
+        if (fresh := self.fresh) is not None:
+            return fresh
         now = self._clock()
-        if self._current is not None and now - self._looked < _LOOK:
-            return self._current
         if self._source is None:
             self._source = await self._session.get_credentials()
         if self._source is None:

@@ -10,8 +10,10 @@ LONGEST_WAIT: Final = 20
 """Seconds of one long poll: the most that SQS allows, so an idle queue costs three receives a minute (SQS-30)."""
 MOST_PER_RECEIVE: Final = 10
 """Records that one receive brings at most (SQS-35)."""
-_MOST_PARALLEL: Final = 16
+MOST_PARALLEL: Final = 16
 """Receives that fill one large batch together, at most."""
+_MOST_IN_A_ROUND: Final = 8 * MOST_PARALLEL
+"""Receives that are decided on together, at most: each of those that run side by side is followed by a few more."""
 
 
 def plan_receives(receives: int, *, full: bool, empty: bool, slots: int) -> int:
@@ -32,15 +34,16 @@ def plan_concurrency(allowed: int, *, failed: bool, maximum: int, overdue: int =
     return max(min(2 + overdue, maximum), min(maximum, allowed - 1 if failed else allowed + 1))
 
 
-def plan_parallel(parallel: int, *, full: bool, missing: int, room: int, mean_size: int) -> int:
-    """How many receives to issue at once toward a batch that needs `missing` more records and has `room` bytes left.
+def plan_round(receives: int, *, full: bool, missing: int, room: int, mean_size: int) -> int:
+    """How many receives to issue next toward a batch that needs `missing` more records and has `room` bytes left.
 
-    Never so many that they would bring much more than fits: what is over waits behind the batch.
+    `receives`: how many there were in the round before, and whether all of them came `full`. Never so many that they would bring
+    much more than fits: what is over waits behind the batch.
     """
-    wanted = parallel * 2 if full else 1
+    wanted = receives * 2 if full else 1
     by_count = -(-missing // MOST_PER_RECEIVE)
     by_bytes = room // max(1, mean_size * MOST_PER_RECEIVE)
-    return max(1, min(wanted, by_count, by_bytes, _MOST_PARALLEL))
+    return max(1, min(wanted, by_count, by_bytes, _MOST_IN_A_ROUND))
 
 
 RECORD_COST: Final = 1024

@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from runtime.core.pacing import MOST_PER_RECEIVE, plan_concurrency, plan_parallel, plan_receives
+from runtime.core.pacing import MOST_PER_RECEIVE, plan_concurrency, plan_receives, plan_round
 
 
 def test_receives_stay_between_one_and_the_slots() -> None:
@@ -49,8 +49,8 @@ def test_concurrency_comes_back_into_its_bounds_from_anywhere() -> None:
 def test_parallel_receives_never_ask_for_much_more_than_fits() -> None:
     for parallel, full, missing in product(range(1, 20), (False, True), (0, 1, 9, 10, 11, 20, 21, 99, 100, 101, 10_000)):
         for room, mean_size in product((0, 1, 9, 10, 99, 100, 1000, 10**6), (1, 7, 10, 1000)):
-            planned = plan_parallel(parallel, full=full, missing=missing, room=room, mean_size=mean_size)
-            assert 1 <= planned <= 16
+            planned = plan_round(parallel, full=full, missing=missing, room=room, mean_size=mean_size)
+            assert 1 <= planned <= 128
             assert planned <= (2 * parallel if full else 1)
             if planned > 1:
                 assert (planned - 1) * MOST_PER_RECEIVE < missing, "the last receive has something to bring"
@@ -58,8 +58,8 @@ def test_parallel_receives_never_ask_for_much_more_than_fits() -> None:
 
 
 def test_parallel_receives_grow_as_far_as_the_batch_needs() -> None:
-    for missing in range(1, 400):
+    for missing in range(1, 3000):
         grown = 1
-        for _ in range(6):
-            grown = plan_parallel(grown, full=True, missing=missing, room=10**9, mean_size=1)
-        assert grown == min(16, -(-missing // MOST_PER_RECEIVE))
+        for _ in range(9):
+            grown = plan_round(grown, full=True, missing=missing, room=10**9, mean_size=1)
+        assert grown == min(128, -(-missing // MOST_PER_RECEIVE))

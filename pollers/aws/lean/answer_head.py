@@ -8,9 +8,15 @@ import re
 from typing import Final
 
 _LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\r\n]*)?\r\n")
-_HEADER: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*)\r\n")
+_HEADER: Final = rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*)\r\n"
+_ONE_HEADER: Final = re.compile(_HEADER)
+_HEADERS: Final = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[^\r\n\0]*+\r\n)*+")
+_LENGTH_LINE: Final = b"\r\ncontent-length:"
+_OTHER_FRAMING: Final = (b"\r\nconnection:", b"\r\ntransfer-encoding:", b"\r\ncontent-encoding:")
+_MOST_DIGITS: Final = 15
 _LENGTH: Final = re.compile(r"[0-9]{1,15}")
 _INTERIM: Final = 200
+_OK: Final = 200
 _NO_CONTENT: Final = frozenset({204, 304})
 
 
@@ -21,38 +27,54 @@ class NotHttp(Exception):
 class AnswerHead:
     """`length`: bytes of the body; None when it is chunked or ends with the connection."""
 
-    __slots__ = ("chunked", "headers", "keep", "length", "status")
+    __slots__ = ("_head", "_start", "chunked", "keep", "length", "status")
 
     def __init__(self, head: bytes) -> None:
         """`head`: all up to and with the CRLF of the last header line. Raises NotHttp."""
         line = _LINE.match(head)
         if line is None:
             raise NotHttp(f"it does not begin as HTTP does: {head[:40]!r}")
+        self._head, self._start = head, line.end()
+        right = _HEADERS.match(head, self._start)
+        end = self._start if right is None else right.end()
+        if end < len(head):
+            raise NotHttp(f"a header line is malformed: {head[end : end + 40]!r}")
         self.status = int(line[2])
-        self.headers: dict[str, str] = {}
+        self.keep = line[1] == b"1"
+        self.chunked = False
+        self.length = self._plain_length() if self.status == _OK else None
+        if self.length is None:
+            self.chunked, self.length = self._framing(self.headers)
+
+    @property
+    def headers(self) -> dict[str, str]:
         """Names in lower case; values of a repeated header with commas between."""
-        position = line.end()
-        while position < len(head):
-            header = _HEADER.match(head, position)
-            if header is None:
-                raise NotHttp(f"a header line is malformed: {head[position : position + 40]!r}")
-            name, value = header[1].decode("ascii").lower(), header[2].decode("latin-1").strip()
-            known = self.headers.get(name)
-            self.headers[name] = value if known is None else f"{known}, {value}"
-            position = header.end()
-        options = self.headers.get("connection", "").lower()
-        self.keep = "close" not in options and (line[1] == b"1" or "keep-alive" in options)
-        self.chunked, self.length = self._framing()
+        return _joined(_ONE_HEADER.findall(self._head, self._start))
 
     @property
     def interim(self) -> bool:
         """The answer itself is still to come (100 Continue)."""
         return self.status < _INTERIM
 
-    def _framing(self) -> tuple[bool, int | None]:
-        length, coding = self.headers.get("content-length"), self.headers.get("transfer-encoding")
-        if self.headers.get("content-encoding", "identity").lower() != "identity":
-            raise NotHttp(f"its content is encoded as {self.headers['content-encoding']}, which nobody asked for")
+    def _plain_length(self) -> int | None:
+        """Of nearly all answers, where one Content-Length is all that frames the body; None for `_framing` to say."""
+        head = self._head
+        lower = head.lower()
+        start = lower.find(_LENGTH_LINE) + len(_LENGTH_LINE)
+        if start < len(_LENGTH_LINE) or lower.find(_LENGTH_LINE, start) >= 0:
+            return None
+        for other in _OTHER_FRAMING:
+            if other in lower:
+                return None
+        text = head[start : head.index(b"\r\n", start)].strip(b" \t")
+        return int(text) if text.isdigit() and len(text) <= _MOST_DIGITS else None
+
+    def _framing(self, headers: dict[str, str]) -> tuple[bool, int | None]:
+        length, coding = headers.get("content-length"), headers.get("transfer-encoding")
+        if options := headers.get("connection", "").lower():
+            self.keep = "close" not in options and (self.keep or "keep-alive" in options)
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            raise NotHttp(f"its content is encoded as {headers['content-encoding']}, which nobody asked for")
         if self.interim or self.status in _NO_CONTENT:
             return False, 0
         if coding is not None:
@@ -65,3 +87,11 @@ class AnswerHead:
         if _LENGTH.fullmatch(length) is None:
             raise NotHttp(f"its Content-Length is {length!r}")
         return False, int(length)
+
+
+def _joined(pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for name_bytes, value_bytes in pairs:
+        name, value = name_bytes.decode("ascii").lower(), value_bytes.decode("latin-1").strip()
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers

@@ -82,7 +82,7 @@ class LeanOperation:
 
         `repeatable`: this request may be acted on twice, whatever the operation.
         """
-        credentials = await self._credentials.current()
+        credentials = self._credentials.fresh or await self._credentials.current()
         if credentials is None:
             raise boto.NoCredentialsError
         request = self._signer.request(body, credentials, self._clock.time())
