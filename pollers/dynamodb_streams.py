@@ -24,6 +24,7 @@ from pollers.shard_reading import (
     open_reader,
 )
 from pollers.source import StreamFacts, StreamSpec
+from pollers.turns import LARGE, Turns
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodbstreams import DynamoDBStreamsClient
@@ -154,6 +155,7 @@ class DynamodbStream:
         self._clients = clients
         self._client: DynamoDBStreamsClient | None = None
         self._pages: HotOperation | None = None
+        self._turns = Turns()
         self._origin = _Origin(region=parsed.region, arn=arn)
         self._frame = _frame_size(self._origin)
         self._arn = arn
@@ -202,6 +204,8 @@ class DynamodbStream:
         on = f"{shard} of {self._name}"
         pages = self._pages or await self._open_pages(request)
         content = await content_of("GetRecords", pages, msgspec.json.encode(request), on=on, observe=self._observe)
+        if len(content) >= LARGE:
+            await self._turns.wait()
         try:
             page = _PAGE.decode(content)
             records = self._records(page.Records)

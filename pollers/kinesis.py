@@ -7,6 +7,7 @@ A position whose records are gone is not refused: Kinesis answers empty pages th
 (https://github.com/harlow/kinesis-consumer/issues/125). That is how it is told here.
 """
 
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,9 +27,9 @@ from pollers.shard_reading import (
     foreign_position,
     no_page,
     open_reader,
-    text_size,
 )
 from pollers.source import StreamFacts, StreamSpec
+from pollers.turns import LARGE, Turns
 
 if TYPE_CHECKING:
     from types_aiobotocore_kinesis import KinesisClient
@@ -39,6 +40,7 @@ _BADLY_FORMED: Final = frozenset(
 """Codes with which a server refuses a request that names the stream by ARN only."""
 _SHORTEST_RETENTION: Final = 24 * 3600
 _PAGE_LIMIT: Final = 10_000
+_MOST_ORIGINS: Final = 4096
 
 
 class _Origin(Struct, frozen=True, gc=False):
@@ -50,19 +52,27 @@ class _Origin(Struct, frozen=True, gc=False):
     arn: str
 
 
-class _Sent(Struct, gc=False):
-    """A record as it came: `Data` is base64 text (KIN-21)."""
+_AS_SENT: Final = {
+    "id": "SequenceNumber", "arrived": "ApproximateArrivalTimestamp", "group": "PartitionKey", "data": "Data",
+    "content": "$content", "size": "$size", "handle": "$handle",
+}  # fmt: skip
+"""AWS's names of what it sends, and names that it has not for what is filled in."""
 
-    SequenceNumber: str
-    ApproximateArrivalTimestamp: float
-    Data: str
-    PartitionKey: str
-    origin: _Origin | None = None
-    """Not sent; filled in."""
+
+class KinesisRecord(Record, kw_only=True, gc=False, rename=_AS_SENT):
+    """A record, decoded in one step; `content` is its origin. Filled in here, and changed by nobody else."""
+
+    id: RecordId
+    arrived: float
+    group: str
+    data: str
+    """Base64 text (KIN-21)."""
+    content: _Origin | None = None
+    size: int = 0
 
 
 class _Page(Struct):
-    Records: list[_Sent] | None = None
+    Records: list[KinesisRecord] | None = None
     NextShardIterator: str | None = None
     MillisBehindLatest: float | None = None
 
@@ -71,34 +81,31 @@ _PAGE: Final = msgspec.json.Decoder(_Page)
 
 
 def envelope(records: Sequence[Record]) -> dict[str, Any]:
-    """The Lambda event (KIN-20), made anew for each call: its batch may be invoked again."""
+    """The Lambda event (KIN-20), made anew for each call: its batch may be invoked again.
+
+    Keys in Lambda's order; EncryptionType is left out (KIN-21).
+    """
     shown = []
+    record: Any
     for record in records:
-        sent: _Sent = record.content
-        origin = sent.origin
-        shown.append(_shown(sent, origin, record.arrived))
+        origin, sequence = record.content, record.id
+        shown.append({
+            "kinesis": {
+                "kinesisSchemaVersion": "1.0",
+                "partitionKey": record.group,
+                "sequenceNumber": sequence,
+                "data": record.data,
+                "approximateArrivalTimestamp": record.arrived,
+            },
+            "eventSource": "aws:kinesis",
+            "eventVersion": "1.0",
+            "eventID": f"{origin.shard}:{sequence}",
+            "eventName": "aws:kinesis:record",
+            "invokeIdentityArn": origin.role,
+            "awsRegion": origin.region,
+            "eventSourceARN": origin.arn,
+        })  # fmt: skip
     return {"Records": shown}
-
-
-def _shown(sent: _Sent, origin: Any, arrived: float) -> dict[str, Any]:
-    """Keys in Lambda's order (KIN-20); EncryptionType is left out (KIN-21)."""
-    sequence = sent.SequenceNumber
-    return {
-        "kinesis": {
-            "kinesisSchemaVersion": "1.0",
-            "partitionKey": sent.PartitionKey,
-            "sequenceNumber": sequence,
-            "data": sent.Data,
-            "approximateArrivalTimestamp": arrived,
-        },
-        "eventSource": "aws:kinesis",
-        "eventVersion": "1.0",
-        "eventID": f"{origin.shard}:{sequence}",
-        "eventName": "aws:kinesis:record",
-        "invokeIdentityArn": origin.role,
-        "awsRegion": origin.region,
-        "eventSourceARN": origin.arn,
-    }
 
 
 _LONGEST_TIME: Final = 1545084650.987
@@ -106,9 +113,9 @@ _LONGEST_TIME: Final = 1545084650.987
 
 
 def _frame_size(origin: _Origin) -> int:
-    """Bytes of a record without what differs between records of a shard."""
-    nothing = _Sent(SequenceNumber="", ApproximateArrivalTimestamp=0, Data="", PartitionKey="")
-    return len(msgspec.json.encode(_shown(nothing, origin, _LONGEST_TIME)))
+    """Bytes of a record without what differs between records of a shard; without the quotes of its key."""
+    nothing = KinesisRecord(id=RecordId(""), arrived=_LONGEST_TIME, group="", data="", content=origin)
+    return len(msgspec.json.encode(envelope([nothing])["Records"][0])) - len('""')
 
 
 SPEC: Final = StreamSpec(
@@ -149,6 +156,8 @@ class KinesisStream:
         self._clients = clients
         self._client: KinesisClient | None = None
         self._pages: HotOperation | None = None
+        self._turns = Turns()
+        self._origins: dict[str, tuple[_Origin, int]] = {}
         self._arn = arn
         self._stream_arn = arn.partition("/consumer/")[0]
         self._name = self._stream_arn.partition("/")[2]
@@ -214,6 +223,8 @@ class KinesisStream:
         on = f"{shard} of {self._name}"
         pages = self._pages or await self._open_pages(request)
         content = await content_of("GetRecords", pages, msgspec.json.encode(request), on=on, observe=self._observe)
+        if len(content) >= LARGE:
+            await self._turns.wait()
         try:
             page = read_content(content, _PAGE)
             records = self._records(shard, page.Records)
@@ -267,27 +278,29 @@ class KinesisStream:
             self._address = by_name
         return answer
 
-    def _records(self, shard: str, page: list[_Sent] | None) -> list[Record]:
-        """Arrival times to the millisecond. Raises ValueError."""
+    def _records(self, shard: str, page: list[KinesisRecord] | None) -> list[KinesisRecord]:
+        """Fills in what AWS does not send; arrival times to the millisecond. Raises ValueError."""
         if page is None:
             raise ValueError("Records is missing (a proxy?)")
+        check_sequences([record.id for record in page])
+        origin, frame = self._origins.get(shard) or self._new_origin(shard)
+        encode = msgspec.json.encode
+        for record in page:
+            record.content = origin
+            record.arrived = int(record.arrived * 1000 + 0.5) / 1000
+            try:
+                record.size = frame + len(record.data) + len(encode(record.group)) + 2 * len(record.id)
+            except UnicodeEncodeError:  # a lone surrogate: six bytes as an escape
+                record.size = frame + len(record.data) + len(json.dumps(record.group)) + 2 * len(record.id)
+        return page
+
+    def _new_origin(self, shard: str) -> tuple[_Origin, int]:
+        """With the bytes of its records' frame."""
+        if len(self._origins) >= _MOST_ORIGINS:
+            self._origins.clear()
         origin = _Origin(shard=shard, role=self._role, region=self._region, arn=self._arn)
-        frame = _frame_size(origin)
-        check_sequences([sent.SequenceNumber for sent in page])
-        records = []
-        for sent in page:
-            sent.origin = origin
-            sequence, key = sent.SequenceNumber, sent.PartitionKey
-            records.append(
-                Record(
-                    id=RecordId(sequence),
-                    content=sent,
-                    size=frame + len(sent.Data) + text_size(key) + 2 * len(sequence),
-                    arrived=int(sent.ApproximateArrivalTimestamp * 1000 + 0.5) / 1000,
-                    group=key,
-                )
-            )
-        return records
+        self._origins[shard] = origin, _frame_size(origin)
+        return self._origins[shard]
 
 
 def _shard(listed: dict[str, Any]) -> Shard:

@@ -12,8 +12,8 @@ RecordId = NewType("RecordId", str)
 """How a handler names a record in `itemIdentifier`: the message id of a queue, the sequence number of a stream."""
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One item of a batch."""
+class Record(msgspec.Struct, kw_only=True, gc=False):
+    """One item of a batch. Its source fills it, once, and nobody changes it."""
 
     id: RecordId
     content: Any

@@ -7,11 +7,8 @@ failed or was cancelled can be asked again, and an iterator that expired is take
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import dropwhile
-from json import dumps
 from math import floor
 from typing import Final, Protocol
-
-import msgspec
 
 from pollers.errors import SourceError, SourceRejected, SourceUnavailable
 from pollers.record import Position, PositionKind, Record, ShardPage
@@ -120,11 +117,3 @@ def check_sequences(sequences: Sequence[str]) -> None:
 def no_page(error: ValueError, *, on: str) -> SourceUnavailable:
     """A page that cannot be read."""
     return SourceUnavailable(f"GetRecords on {on}: 200, but the answer could not be understood: {error}", code="malformed_answer")
-
-
-def text_size(text: str) -> int:
-    """Bytes of a text in JSON, without its quotes."""
-    try:
-        return len(msgspec.json.encode(text)) - 2
-    except UnicodeEncodeError:  # a lone surrogate: six bytes as an escape
-        return len(dumps(text)) - 2

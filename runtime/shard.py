@@ -135,6 +135,7 @@ class ShardRun:
                     continue
                 more = page.more
                 await self._take_in(page)
+                del page  # else it would be kept until the next one is there
             self._read_to_end = True
         self._wake_lanes()
 
