@@ -8,9 +8,10 @@ import re
 from typing import Final
 
 _LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\r\n]*)?\r\n")
-_HEADER: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*)\r\n")
+HEADER: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*)\r\n")
 _LENGTH: Final = re.compile(r"[0-9]{1,15}")
 _INTERIM: Final = 200
+_SWITCHING: Final = 101
 _NO_CONTENT: Final = frozenset({204, 304})
 
 
@@ -21,7 +22,7 @@ class NotHttp(Exception):
 class AnswerHead:
     """`length`: bytes of the body; None when it is chunked or ends with the connection."""
 
-    __slots__ = ("chunked", "headers", "keep", "length", "status")
+    __slots__ = ("_speaks_1_1", "chunked", "headers", "keep", "length", "status")
 
     def __init__(self, head: bytes) -> None:
         """`head`: all up to and with the CRLF of the last header line. Raises NotHttp."""
@@ -33,15 +34,18 @@ class AnswerHead:
         """Names in lower case; values of a repeated header with commas between."""
         position = line.end()
         while position < len(head):
-            header = _HEADER.match(head, position)
+            header = HEADER.match(head, position)
             if header is None:
                 raise NotHttp(f"a header line is malformed: {head[position : position + 40]!r}")
-            name, value = header[1].decode("ascii").lower(), header[2].decode("latin-1").strip()
+            name, value = header[1].decode("ascii").lower(), header[2].decode("latin-1").strip(" \t")
             known = self.headers.get(name)
             self.headers[name] = value if known is None else f"{known}, {value}"
             position = header.end()
+        if self.status == _SWITCHING:
+            raise NotHttp("it goes over to another protocol, which nobody asked for")
         options = self.headers.get("connection", "").lower()
-        self.keep = "close" not in options and (line[1] == b"1" or "keep-alive" in options)
+        self._speaks_1_1 = line[1] == b"1"
+        self.keep = "close" not in options and (self._speaks_1_1 or "keep-alive" in options)
         self.chunked, self.length = self._framing()
 
     @property
@@ -58,6 +62,7 @@ class AnswerHead:
         if coding is not None:
             if length is not None or coding.lower() != "chunked":
                 raise NotHttp(f"its length is told in two ways, or in one that we do not know: {coding}, {length}")
+            self.keep = self.keep and self._speaks_1_1
             return True, None
         if length is None:
             self.keep = False
