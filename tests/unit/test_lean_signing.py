@@ -90,7 +90,9 @@ KINDS = st.builds(
     port=st.none() | st.integers(1, 65535).filter(lambda port: port not in (80, 443)),
     path=st.sampled_from(["/", "/base", "/a/b~c_d-e.f/", "/123456789012/orders"]),
     headers=st.dictionaries(NAMES, VALUES, max_size=4).map(
-        lambda more: tuple({"content-type": "application/x-amz-json-1.0", "x-amz-target": "AmazonSQS.ReceiveMessage", **more}.items())
+        lambda more: tuple(
+            {"content-type": "application/x-amz-json-1.0", "x-amz-target": "AmazonSQS.ReceiveMessage", **more}.items()
+        )
     ),
     region=st.sampled_from(REGIONS),
     service=st.sampled_from(["sqs", "kinesis", "dynamodb"]),
@@ -114,7 +116,12 @@ STEPS = st.tuples(st.integers(0, 2), st.integers(0, 3), st.sampled_from([0.0, 0.
 
 
 @settings(max_examples=400, deadline=None)
-@given(kind=KINDS, bodies=st.tuples(*[st.binary(max_size=20)] * 3), some=st.tuples(CREDENTIALS, CREDENTIALS), steps=st.lists(STEPS, max_size=12))
+@given(
+    kind=KINDS,
+    bodies=st.tuples(*[st.binary(max_size=20)] * 3),
+    some=st.tuples(CREDENTIALS, CREDENTIALS),
+    steps=st.lists(STEPS, max_size=12),
+)
 def test_what_a_signer_keeps_from_one_request_is_never_in_the_wrong_one(
     kind: Kind, bodies: tuple[bytes, ...], some: tuple[Credentials, ...], steps: list[tuple[int, int, float]]
 ) -> None:
@@ -135,7 +142,9 @@ def test_five_thousand_requests_in_a_row_over_two_midnights() -> None:
     now, credentials = MIDNIGHT - 43_200.0, Credentials("AKIDA", "secret", None)
     for number in range(5000):
         if number % 400 == 399:
-            credentials = Credentials(f"AKID{number}", chance.randbytes(20).hex(), chance.choice([None, chance.randbytes(60).hex()]))
+            credentials = Credentials(
+                f"AKID{number}", chance.randbytes(20).hex(), chance.choice([None, chance.randbytes(60).hex()])
+            )
         check(kind, signer, chance.choice(bodies), credentials, now)
         now += chance.choice([0.0, 0.01, 1.0, 120.0])
     assert now > MIDNIGHT + 86_400
