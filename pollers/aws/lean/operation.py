@@ -16,6 +16,7 @@ import msgspec
 from botocore import exceptions as boto
 
 from pollers.aws.credentials import REFUSED, SessionCredentials
+from pollers.aws.lean.answer_head import NotHttp
 from pollers.aws.lean.connection import Answer, Content
 from pollers.aws.lean.pool import Pool
 from pollers.aws.lean.retrying import RetrySettings
@@ -114,8 +115,9 @@ class LeanOperation:
                     await settings.succeeded(context)
                     return answer.content
                 return await self._ask_again_if_refused(body, credentials, moment, answer, repeatable=repeatable)
-            except (boto.ClientError, boto.HTTPClientError, boto.ConnectionError) as error:
-                pause = await settings.pause(attempt, context, error)
+            except (boto.ClientError, boto.HTTPClientError, boto.ConnectionError, NotHttp) as error:
+                known = boto.HTTPClientError(error=error) if isinstance(error, NotHttp) else error
+                pause = await settings.pause(attempt, context, known)
                 if pause is None:
                     raise
             await anyio.sleep(pause)
