@@ -3,12 +3,13 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 import anyio
 
+LONGEST_BODY: Final = 2**40
 DROP: Final = b""
 """Said instead of an answer: the server closes the connection."""
 CLOSE: Final = object()
@@ -46,6 +47,10 @@ class RawServer:
     open: int = 0
     """Connections, now."""
     most_open: int = 0
+    piece: int | None = None
+    """Bytes of an answer that are written at one time; then it waits for a moment."""
+    reads: int | None = None
+    """It reads no more of a request than these bytes, and closes after the answer."""
     resumed: list[bool] = field(default_factory=list)
     """Of each TLS connection: whether it went on with an earlier session."""
     writers: set[asyncio.StreamWriter] = field(default_factory=set)
@@ -61,8 +66,14 @@ class RawServer:
             writer.close()
 
     async def wait_open(self, count: int) -> None:
+        """Until there are so many connections."""
         with anyio.fail_after(5):
             while self.open != count:
+                await self._changed.wait()
+
+    async def wait_asked(self, count: int) -> None:
+        with anyio.fail_after(5):
+            while len(self.asked) < count:
                 await self._changed.wait()
 
     def _count(self, more: int) -> None:
@@ -81,20 +92,26 @@ class RawServer:
         try:
             while (asked := await self._read(reader, number)) is not None:
                 self.asked.append(asked)
+                self._count(0)
                 said = self.say(asked)
                 answer, then = said if isinstance(said, tuple) else (said, None)
                 if answer == DROP:
                     break
-                writer.write(answer)
-                await writer.drain()
-                if then is CLOSE:
+                for start in range(0, len(answer), self.piece or len(answer)):
+                    writer.write(answer[start : start + (self.piece or len(answer))])
+                    await writer.drain()
+                    if self.piece:
+                        await anyio.sleep(0.001)
+                if then is CLOSE or self.reads:
                     break
         except OSError:
             pass
         finally:
-            self._count(-1)
             self.writers.discard(writer)
             writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+            self._count(-1)
 
     async def _read(self, reader: asyncio.StreamReader, connection: int) -> Asked | None:
         try:
@@ -103,7 +120,7 @@ class RawServer:
             return None
         line, *lines = head[:-4].split("\r\n")
         headers = {name.lower(): value.strip() for name, value in (each.split(":", 1) for each in lines)}
-        body = await reader.readexactly(int(headers.get("content-length", "0")))
+        body = await reader.readexactly(min(int(headers.get("content-length", "0")), self.reads or LONGEST_BODY))
         return Asked(connection=connection, number=len(self.asked), line=line, headers=headers, body=body)
 
 
