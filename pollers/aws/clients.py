@@ -156,8 +156,14 @@ class AwsClients:
     @property
     def _credentials(self) -> SessionCredentials:
         if self._made_credentials is None:
-            self._made_credentials = SessionCredentials(self._session)
+            self._made_credentials = SessionCredentials(self._session, hand_out=self._hand_out)
         return self._made_credentials
+
+    def _hand_out(self, credentials: Any) -> None:
+        """To the clients that were made with others, and to those that will be made."""
+        self._session._credentials = credentials  # noqa: SLF001  # there is no public way; a rename shows in the tests
+        for client in self._clients.values():
+            client._request_signer._credentials = credentials  # noqa: SLF001  # as above
 
     async def _see_answer(self, parsed: Mapping[str, Any], **_: Any) -> None:
         """Of the SDK's clients: refused credentials are looked for anew, for whoever asks next."""

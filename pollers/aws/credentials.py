@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import anyio
 from aiobotocore.credentials import AioCredentials
+from botocore import exceptions as boto
 
 from pollers.aws.lean.signing import Credentials
 
@@ -20,6 +21,8 @@ REFUSED: Final = frozenset({
 """Codes with which a service refuses credentials; with such a code a request was not acted on."""
 _LOOK: Final = 1.0
 """Seconds for which credentials are taken without asking whether they are about to expire; the SDK refreshes minutes before."""
+_BREAKS: Final = frozenset("\r\n\0")
+"""What would end a header, as after a secret that was read from a file with its last line break."""
 _ASK: Final = 5.0
 """Seconds between two questions to the chain of providers."""
 
@@ -27,8 +30,12 @@ _ASK: Final = 5.0
 class SessionCredentials:
     """Of one session; all its clients share them."""
 
-    def __init__(self, session: Any, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, session: Any, *, hand_out: Callable[[Any], None] = lambda _: None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`hand_out` is given what takes the place of the session's own credentials, for clients that have those already."""
         self._session = session
+        self._hand_out = hand_out
         self._clock = clock
         self._source: Any = None
         self._current: Credentials | None = None
@@ -68,16 +75,20 @@ class SessionCredentials:
             return self._current if self._current != refused else None
 
     def _adopt(self, source: Any, frozen: Any) -> None:
-        """The SDK's own clients hold on to the object that they were made with: it is brought up to date where it can be."""
+        """The SDK's own clients hold on to the object that they were made with: it is brought up to date, or replaced."""
         self._note(frozen)
         old = self._source
         if isinstance(old, AioCredentials) and isinstance(source, AioCredentials):
             old.access_key, old.secret_key, old.token = frozen.access_key, frozen.secret_key, frozen.token
         else:
             self._source = source
+            self._hand_out(source)
 
     def _note(self, frozen: Any) -> None:
         """Equal ones stay the same object: signing keys are kept by it."""
         seen = Credentials(frozen.access_key, frozen.secret_key, frozen.token)
+        for part, text in (("access key", seen.access_key), ("token", seen.token or "")):
+            if not _BREAKS.isdisjoint(text):
+                raise boto.CredentialRetrievalError(provider="the session", error_msg=f"the {part} has a line break in it")
         if seen != self._current:
             self._current = seen

@@ -8,8 +8,7 @@ import re
 from typing import Final
 
 _LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\r\n]*)?\r\n")
-_HEADER: Final = rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*)\r\n"
-_ONE_HEADER: Final = re.compile(_HEADER)
+HEADER: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*)\r\n")
 _HEADERS: Final = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[^\r\n\0]*+\r\n)*+")
 _LENGTH_LINE: Final = b"\r\ncontent-length:"
 _OTHER_FRAMING: Final = (b"\r\nconnection:", b"\r\ntransfer-encoding:", b"\r\ncontent-encoding:")
@@ -17,6 +16,7 @@ _MOST_DIGITS: Final = 15
 _LENGTH: Final = re.compile(r"[0-9]{1,15}")
 _INTERIM: Final = 200
 _OK: Final = 200
+_SWITCHING: Final = 101
 _NO_CONTENT: Final = frozenset({204, 304})
 
 
@@ -27,7 +27,7 @@ class NotHttp(Exception):
 class AnswerHead:
     """`length`: bytes of the body; None when it is chunked or ends with the connection."""
 
-    __slots__ = ("_head", "_start", "chunked", "keep", "length", "status")
+    __slots__ = ("_head", "_speaks_1_1", "_start", "chunked", "keep", "length", "status")
 
     def __init__(self, head: bytes) -> None:
         """`head`: all up to and with the CRLF of the last header line. Raises NotHttp."""
@@ -40,8 +40,10 @@ class AnswerHead:
         if end < len(head):
             raise NotHttp(f"a header line is malformed: {head[end : end + 40]!r}")
         self.status = int(line[2])
-        self.keep = line[1] == b"1"
+        self.keep = self._speaks_1_1 = line[1] == b"1"
         self.chunked = False
+        if self.status == _SWITCHING:
+            raise NotHttp("it goes over to another protocol, which nobody asked for")
         self.length = self._plain_length() if self.status == _OK else None
         if self.length is None:
             self.chunked, self.length = self._framing(self.headers)
@@ -49,7 +51,7 @@ class AnswerHead:
     @property
     def headers(self) -> dict[str, str]:
         """Names in lower case; values of a repeated header with commas between."""
-        return _joined(_ONE_HEADER.findall(self._head, self._start))
+        return _joined(HEADER.findall(self._head, self._start))
 
     @property
     def interim(self) -> bool:
@@ -80,6 +82,8 @@ class AnswerHead:
         if coding is not None:
             if length is not None or coding.lower() != "chunked":
                 raise NotHttp(f"its length is told in two ways, or in one that we do not know: {coding}, {length}")
+            self.keep = self.keep and self._speaks_1_1
+            self.keep = self.keep and self._speaks_1_1
             return True, None
         if length is None:
             self.keep = False
@@ -92,6 +96,6 @@ class AnswerHead:
 def _joined(pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for name_bytes, value_bytes in pairs:
-        name, value = name_bytes.decode("ascii").lower(), value_bytes.decode("latin-1").strip()
+        name, value = name_bytes.decode("ascii").lower(), value_bytes.decode("latin-1").strip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers

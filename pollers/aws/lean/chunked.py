@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from pollers.aws.lean.answer_head import NotHttp
+from pollers.aws.lean.answer_head import HEADER, NotHttp
 
 _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,12})[ \t]*(?:;[^\r\n]*)?\r\n")
 _LONGEST_LINE: Final = 4096
@@ -54,6 +54,8 @@ class ChunkedBody:
             if self._trailers > _MOST_TRAILERS:
                 raise NotHttp("its trailers do not end")
             self.complete = line == _CRLF
+            if not self.complete and HEADER.fullmatch(line) is None:
+                raise NotHttp(f"a trailer is malformed: {line[:40]!r}")
             return True
         size = _SIZE.fullmatch(line)
         if size is None:

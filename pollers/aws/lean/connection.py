@@ -51,10 +51,10 @@ class Connection(asyncio.BufferedProtocol):
         self._unread = b""
         """Of a head that has not come as a whole."""
         self._body: bytearray | None = None
-        """The memory of a body of known length, while it is read."""
+        """The memory of a body of known length, while it is read, and a byte more: what comes behind it shows with its end."""
         self._large: memoryview | None = None
         """On it."""
-        self._got = 0
+        self._length = self._got = 0
         self._chunked: ChunkedBody | None = None
         self._until_close: bytearray | None = None
         self._interim = 0
@@ -119,8 +119,8 @@ class Connection(asyncio.BufferedProtocol):
         try:
             if self._body is not None:
                 self._got += nbytes
-                if self._got == len(self._body):
-                    self._finish(self._body)
+                if self._got >= self._length:
+                    self._finish(memoryview(self._body)[: self._length], more=self._got > self._length)
             else:
                 self._take(bytes(_SCRATCH_VIEW[:nbytes]))
         except NotHttp as error:
@@ -183,7 +183,7 @@ class Connection(asyncio.BufferedProtocol):
         self._check_size(length)
         here = len(data) - start
         if here < length:
-            self._body = bytearray(length)
+            self._body, self._length = bytearray(length + 1), length
             self._large = memoryview(self._body)
             self._large[:here] = data[start:]
             self._got = here
@@ -200,11 +200,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def _finish(self, content: Content, *, more: bool = False) -> None:
         """`more`: bytes came behind the answer."""
-        waiter, head = self._waiter, self._head
+        waiter, head, transport = self._waiter, self._head, self._transport
         self._waiter = self._head = self._body = self._large = self._chunked = self._until_close = None
         self._got = self._interim = 0
         if waiter is None or head is None:
             raise RuntimeError("an answer ends that never began")
-        if self._transport is not None and (more or not head.keep):
-            self._transport.close()
+        if transport is not None and (more or not head.keep or transport.get_write_buffer_size()):
+            transport.abort()  # at once: nothing of ours is still to come, and a TLS server may take long to say good-bye
         waiter.set_result(Answer(head, content))

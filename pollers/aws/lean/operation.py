@@ -5,8 +5,10 @@ that repeats a request that may have been acted on, except where the caller said
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
+from http.client import responses
 from typing import Any, Final
 
 import anyio
@@ -14,6 +16,7 @@ import msgspec
 from botocore import exceptions as boto
 
 from pollers.aws.credentials import REFUSED, SessionCredentials
+from pollers.aws.lean.answer_head import NotHttp
 from pollers.aws.lean.connection import Answer, Content
 from pollers.aws.lean.pool import Pool
 from pollers.aws.lean.retrying import RetrySettings
@@ -21,6 +24,7 @@ from pollers.aws.lean.signing import Credentials
 from pollers.aws.lean.template import Template
 
 _OK: Final = 200
+_OF_A_SERVER: Final = 500
 _SKEWED: Final = frozenset({
     "RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture", "InvalidSignatureException", "SignatureDoesNotMatch",
     "AuthFailure",
@@ -40,13 +44,17 @@ class Clock:
     def time(self) -> float:
         return self._now() + self._ahead
 
-    def correct(self, date: str | None) -> bool:
-        """Whether the Date header of a refusal shows that our clock was the reason; then it is corrected."""
+    def correct(self, date: str | None, *, signed: float) -> bool:
+        """Whether the Date header of a refusal shows that our clock was the reason; then it is corrected.
+
+        `signed`: what the clock said when the request was signed. Another refusal may have corrected it since.
+        """
         try:
-            told = parsedate_to_datetime(date or "").timestamp()
-        except (TypeError, ValueError):
+            read = parsedate_to_datetime(date or "")
+            told = (read.replace(tzinfo=UTC) if read.tzinfo is None else read).timestamp()
+        except (TypeError, ValueError, OverflowError):
             return False
-        if abs(told - self.time()) <= _MOST_SKEW:
+        if abs(told - signed) <= _MOST_SKEW:
             return False
         self._ahead = told - self._now()
         return True
@@ -85,42 +93,48 @@ class LeanOperation:
         credentials = self._credentials.fresh or await self._credentials.current()
         if credentials is None:
             raise boto.NoCredentialsError
-        request = self._signer.request(body, credentials, self._clock.time())
-        if self._retries is None:
-            answer = await self._pool.ask(request, repeatable=repeatable or self._repeatable)
-            if answer.head.status == _OK:
-                return answer.content
-            return await self._ask_again_if_refused(body, credentials, answer)
-        return await self._ask_with_retries(self._retries, body, credentials, request)
+        repeatable = repeatable or self._repeatable
+        if self._retries is not None:
+            return await self._ask_with_retries(self._retries, body, credentials, repeatable=repeatable)
+        moment = self._clock.time()
+        answer = await self._pool.ask(self._signer.request(body, credentials, moment), repeatable=repeatable)
+        if answer.head.status == _OK:
+            return answer.content
+        return await self._ask_again_if_refused(body, credentials, moment, answer, repeatable=repeatable)
 
-    async def _ask_with_retries(self, settings: RetrySettings, body: bytes, credentials: Credentials, request: bytes) -> Content:
+    async def _ask_with_retries(
+        self, settings: RetrySettings, body: bytes, credentials: Credentials, *, repeatable: bool
+    ) -> Content:
         context: dict[str, Any] = {}
         attempt = 1
         while True:
+            moment = self._clock.time()
             try:
-                answer = await self._pool.ask(request, repeatable=True)
+                answer = await self._pool.ask(self._signer.request(body, credentials, moment), repeatable=repeatable)
                 if answer.head.status == _OK:
                     await settings.succeeded(context)
                     return answer.content
-                return await self._ask_again_if_refused(body, credentials, answer)
-            except (boto.ClientError, boto.HTTPClientError, boto.ConnectionError) as error:
-                pause = await settings.pause(attempt, context, error)
+                return await self._ask_again_if_refused(body, credentials, moment, answer, repeatable=repeatable)
+            except (boto.ClientError, boto.HTTPClientError, boto.ConnectionError, NotHttp) as error:
+                known = boto.HTTPClientError(error=error) if isinstance(error, NotHttp) else error
+                pause = await settings.pause(attempt, context, known)
                 if pause is None:
                     raise
             await anyio.sleep(pause)
             attempt += 1
             credentials = await self._credentials.current() or credentials
-            request = self._signer.request(body, credentials, self._clock.time())
 
-    async def _ask_again_if_refused(self, body: bytes, credentials: Credentials, answer: Answer) -> Content:
+    async def _ask_again_if_refused(
+        self, body: bytes, credentials: Credentials, signed: float, answer: Answer, *, repeatable: bool
+    ) -> Content:
         """Once more, when the clock or the credentials were the reason: such a request was not acted on."""
         error = service_error(answer, self._name)
         code = error.response["Error"]["Code"]
-        corrected = code in _SKEWED and self._clock.correct(answer.head.headers.get("date"))
+        corrected = code in _SKEWED and self._clock.correct(answer.head.headers.get("date"), signed=signed)
         fresh = credentials if corrected else await self._credentials.renewed(credentials) if code in REFUSED else None
         if fresh is None:
             raise error
-        again = await self._pool.ask(self._signer.request(body, fresh, self._clock.time()), repeatable=True)
+        again = await self._pool.ask(self._signer.request(body, fresh, self._clock.time()), repeatable=repeatable)
         if again.head.status != _OK:
             raise service_error(again, self._name)
         return again.content
@@ -129,6 +143,8 @@ class LeanOperation:
 def service_error(answer: Answer, operation: str) -> boto.ClientError:
     """The error that an answer tells, as botocore reads it: its code without a namespace, or SQS's older one from the header."""
     status, headers = answer.head.status, answer.head.headers
+    if status >= _OF_A_SERVER and _says_nothing(bytes(answer.content)):
+        return _client_error(operation, status, headers, code=str(status), message=responses.get(status, ""))
     try:
         body = msgspec.json.decode(answer.content) if answer.content else {}
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -139,6 +155,15 @@ def service_error(answer: Answer, operation: str) -> boto.ClientError:
     older = headers.get("x-amzn-query-error", "").split(";")
     if len(older) == 2 and older[0]:  # noqa: PLR2004  # code and type
         code = older[0]
-    message = str(body.get("message") or body.get("Message") or "")
+    return _client_error(operation, status, headers, code=code, message=str(body.get("message") or body.get("Message") or ""))
+
+
+def _says_nothing(content: bytes) -> bool:
+    """As from a load balancer that has no server left."""
+    content = content.strip()
+    return not content or content.startswith(b"<html>")
+
+
+def _client_error(operation: str, status: int, headers: Mapping[str, str], *, code: str, message: str) -> boto.ClientError:
     metadata = {"HTTPStatusCode": status, "HTTPHeaders": headers, "RetryAttempts": 0, "RequestId": "", "HostId": ""}
     return boto.ClientError({"Error": {"Code": code, "Message": message}, "ResponseMetadata": metadata}, operation)

@@ -17,6 +17,7 @@ from pollers.aws.lean.connection import Answer, Connection, Dropped
 _SWEEP: Final = 1.0
 """Seconds between looks at silent and idle connections: read timeouts are up to so much late, and cost nothing per request."""
 _LONGEST_IDLE: Final = 60.0
+_CLOSED: Final = "the client was closed"
 _FRESH: Final = 5.0
 """Seconds for which an idle connection is trusted with what cannot be repeated: servers close those that are idle for longer."""
 
@@ -106,8 +107,10 @@ class Pool:
         if self._sweeper is not None:
             self._sweeper.cancel()
         for connection in [*self._idle, *self._busy]:
-            connection.fail(Dropped("the client was closed", silent=False))
+            connection.fail(Dropped(_CLOSED, silent=False))
         self._idle.clear()
+        while self._waiting:
+            self._wake_one()
 
     async def _exchange(self, connection: Connection, request: bytes) -> Answer:
         self._busy.add(connection)
@@ -149,7 +152,7 @@ class Pool:
 
     async def _opened(self) -> Connection:
         """A new connection, or one that came free while this waited because there may be no more."""
-        while len(self._busy) + self._opening >= self._endpoint.most:
+        while len(self._busy) + self._opening >= self._endpoint.most and not self._closed:
             waiter = self._loop.create_future()
             self._waiting.append(waiter)
             try:
@@ -162,12 +165,17 @@ class Pool:
                 return connection
         self._opening += 1
         try:
-            return await self._open()
-        finally:
+            connection = await self._open()
+        except BaseException:
             self._opening -= 1
+            self._wake_one()
+            raise
+        self._opening -= 1
+        return connection
 
     async def _open(self) -> Connection:
         end = self._endpoint
+        self._check_open()
         try:
             async with asyncio.timeout(end.connect_timeout):
                 _, connection = await self._loop.create_connection(
@@ -183,9 +191,18 @@ class Pool:
             raise boto.SSLError(endpoint_url=end.url, error=error) from error
         except OSError as error:
             raise boto.EndpointConnectionError(endpoint_url=end.url, error=error) from error
-        if self._sweeper is None and not self._closed:
+        try:
+            self._check_open()
+        except boto.ConnectionClosedError:
+            connection.abort()
+            raise
+        if self._sweeper is None:
             self._sweeper = self._loop.call_later(_SWEEP, self._sweep)
         return connection
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise boto.ConnectionClosedError(endpoint_url=self._endpoint.url, error=_CLOSED)
 
     def _sweep(self) -> None:
         now = self._loop.time()

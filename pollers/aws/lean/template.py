@@ -26,6 +26,9 @@ _OF_ONE_REQUEST: Final = frozenset({
 })  # fmt: skip
 """Headers that differ from request to request, or that the SDK counts its tries in."""
 _SIGNED_NAMES: Final = "SignedHeaders="
+_SCOPE_PARTS: Final = 5
+"""Access key, day, region, service, and a word that never changes."""
+_UNKNOWN_SIGNATURE: Final = "requests that are signed in a way that we do not know"
 
 
 class NotCovered(Exception):
@@ -79,12 +82,14 @@ async def take_template(client: Any, operation: str, parameters: Mapping[str, An
     if path != (parts.path or "/"):
         raise NotCovered(f"an endpoint with the path {parts.path}")
     scope = headers["authorization"].partition("Credential=")[2].partition(",")[0].split("/")
+    if len(scope) < _SCOPE_PARTS or "x-amz-date" not in headers:
+        raise NotCovered(_UNKNOWN_SIGNATURE)
     signer = Signer(
         method="POST",
         path=path,
         host=host if port == _PORTS[parts.scheme] else f"{host}:{port}",
         signed={name: value for name, value in fixed.items() if name in signed},
-        unsigned={name: value for name, value in fixed.items() if name not in signed},
+        unsigned={"accept-encoding": "identity", **{name: value for name, value in fixed.items() if name not in signed}},
         region=scope[-3],
         service=scope[-2],
     )
@@ -117,7 +122,7 @@ def _signed_names(authorization: str) -> frozenset[str]:
 def _check_signature(signer: Signer, headers: Mapping[str, str], body: bytes, credentials: Credentials) -> None:
     moment = datetime.strptime(headers["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     if signer.authorization(body, credentials, moment.timestamp()) != headers["authorization"]:
-        raise NotCovered("requests that are signed in a way that we do not know")
+        raise NotCovered(_UNKNOWN_SIGNATURE)
 
 
 def endpoint_of(client: Any, template: Template, context: Callable[[str | None, bool], ssl.SSLContext]) -> Endpoint:
