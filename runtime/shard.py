@@ -47,8 +47,11 @@ class _Lane:
     busy: bool = False
     free_since: float = 0.0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
-    waiting: int = 0
-    """What its records that are not yet in flight cost, in bytes."""
+
+    @property
+    def waiting(self) -> int:
+        """What its records that are not yet in flight cost, in bytes."""
+        return self.window.size + RECORD_COST * len(self.window)
 
     @property
     def hungry(self) -> bool:
@@ -206,7 +209,6 @@ class ShardRun:
         self._status.unfinished = len(progress)
         for lane, share in zip(self._lanes, _share_out(records, len(self._lanes)), strict=True):
             lane.window.add(share, now)
-            lane.waiting += _cost(share)
         self._wake_lanes()
         await asyncio.sleep(0)
 
@@ -253,7 +255,7 @@ class ShardRun:
             due = max(due - spec.base_interval * self._parts.jitter(), self._last_call + 1 / (spec.calls_per_second * share))
         if (pause := due - self._now()) > 0:
             with self._status.busy(pause):
-                await anyio.sleep(pause)
+                await asyncio.sleep(pause)
 
     # trouble at the source
 
@@ -307,7 +309,6 @@ class ShardRun:
 
     async def _deliver_next(self, lane: _Lane) -> bool:
         batch = lane.window.take()
-        lane.waiting -= _cost(batch.records)
         lane.busy = True
         self._room.set()
         try:

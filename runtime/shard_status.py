@@ -1,5 +1,6 @@
 """What a mapping says of one shard: where it stands, and why it is not moving."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -82,6 +83,7 @@ class ShardStatus:
     problem: str | None = None
     """What is wrong with it although it has ended."""
     restarts: int = 0
+    clock: Callable[[], float] = field(default=monotonic, repr=False)
     in_vain: int = 0
     """How often the watchdog restarted it since it last read or advanced."""
 
@@ -179,11 +181,11 @@ class _Busy(AbstractContextManager[None]):
         self._seconds = seconds
 
     def __enter__(self) -> None:
-        self._status.expected[self] = monotonic() + self._seconds
+        self._status.expected[self] = self._status.clock() + self._seconds
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         del self._status.expected[self]
-        self._status.alive = monotonic()
+        self._status.alive = self._status.clock()
 
 
 def _since(then: float | None, now: float) -> float | None:

@@ -14,6 +14,7 @@ from anyio.abc import TaskGroup
 
 from pollers.errors import SourceError, SourceUnavailable
 from pollers.record import LATEST, SHARD_END, TRIM_HORIZON, Shard
+from runtime.clock import loop_clock
 from runtime.core.backoff import backoff
 from runtime.core.lease_plan import plan_leases, unfinished_parents
 from runtime.core.mapping import MappingState
@@ -234,7 +235,7 @@ class _StreamMapping:
 
     async def _work(self, held: HeldLease) -> None:
         shard = held.lease.shard
-        status = self._parts.status.shards.setdefault(shard, ShardStatus(shard=shard))
+        status = self._parts.status.shards.setdefault(shard, ShardStatus(shard=shard, clock=loop_clock()))
         self._telemetry.shard_began(shard, checkpoint=str(held.lease.checkpoint))
         try:
             with held.scope:
@@ -312,7 +313,7 @@ class _StreamMapping:
         for gone in shown.keys() - rows.keys() - self._runs.keys():
             del shown[gone]
         for lease in leases:
-            status = shown.setdefault(lease.shard, ShardStatus(shard=lease.shard))
+            status = shown.setdefault(lease.shard, ShardStatus(shard=lease.shard, clock=loop_clock()))
             status.ended = lease.ended
             if not status.running:
                 status.checkpoint, status.owner = str(lease.checkpoint), lease.owner

@@ -54,6 +54,11 @@ class BatchWindow:
         return 0 if self._bytes >= self._limits.size else max(0, self._limits.records - len(self._records))
 
     @property
+    def size(self) -> int:
+        """Bytes of the records that are held, about."""
+        return self._bytes - ENVELOPE_BYTES + 1
+
+    @property
     def room(self) -> int:
         """How many more bytes the batch may take."""
         return max(0, self._limits.size - self._bytes)

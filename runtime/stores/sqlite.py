@@ -20,6 +20,7 @@ from typing import Any, Final, Self, TypeAlias, TypeVar
 import anyio
 import anyio.lowlevel
 import msgspec
+import msgspec.structs
 
 from pollers.record import Position
 from runtime.leases import Lease, StateError
@@ -32,6 +33,10 @@ _Row: TypeAlias = tuple[str, str, str, str, str | None, str | None, int, str | N
 _LOAD: Final = "SELECT * FROM leases WHERE scope = ? ORDER BY shard"
 _MOST_TOGETHER: Final = 100
 """Writes in one transaction, which others wait for."""
+_GATHER: Final = 0.003
+"""Seconds to wait for others, where others come: a transaction costs as much for many writes as for one."""
+_LOOK_AGAIN: Final = 100
+"""Every so many calls that came alone, one waits for others."""
 _LONGEST_CALL: Final = 15.0
 """Seconds: three times as long as a call waits for other processes. Then it may or may not have been carried out."""
 _LAST_WORD: Final = 5.0
@@ -46,7 +51,7 @@ _RENEW: Final = """
 """
 _CHECKPOINT: Final = """
     UPDATE leases SET written = ?, checkpoint = ?, "window" = ?, counter = counter + 1
-    WHERE scope = ? AND shard = ? AND owner IS ? AND counter = ? RETURNING *
+    WHERE scope = ? AND shard = ? AND owner IS ? AND counter = ? RETURNING wanted_by
 """
 _RELEASE: Final = """
     UPDATE leases SET written = ?, owner = NULL, counter = counter + 1
@@ -122,7 +127,17 @@ class SqliteStore:
         """Raises ValueError if the position lies before the lease's: a bug of the caller."""
         if position.order < lease.checkpoint.order:
             raise ValueError(f"the checkpoint of {lease.shard} would go back from {lease.checkpoint} to {position}")
-        return await self._write(partial(self._update, _CHECKPOINT, (time.monotonic(), str(position), window, *_seen(lease))))
+
+        def write(connection: sqlite3.Connection) -> Lease | None:
+            values = (time.monotonic(), str(position), window, *_seen(lease))
+            rows = connection.execute(_CHECKPOINT, values).fetchall()
+            if not rows:
+                return None
+            return msgspec.structs.replace(
+                lease, checkpoint=position, window=window, counter=lease.counter + 1, wanted_by=rows[0][0]
+            )
+
+        return await self._write(write)
 
     async def release(self, lease: Lease) -> bool:
         values = (time.monotonic(), *_seen(lease))
@@ -276,16 +291,20 @@ class _FileThread:
 
     def _serve(self) -> None:
         more = True
+        alone = 0
         while more:
             first = self._calls.get()
             if first is None:
                 return
             calls = [first]
+            if alone % _LOOK_AGAIN == 0:  # others came with the last one, or it is time to see whether they do again
+                time.sleep(_GATHER)
             with suppress(queue.Empty):
                 while more and len(calls) < _MOST_TOGETHER:
                     call = self._calls.get_nowait()
                     more = call is not None
                     calls += [call] if call is not None else []
+            alone = 0 if len(calls) > 1 else alone + 1
             for together, group in itertools.groupby(calls, key=lambda call: call.together):
                 self._do(list(group), together)
 

@@ -14,7 +14,8 @@ Content = bytes | bytearray | memoryview
 
 LARGEST_ANSWER: Final = 64 * 1024 * 1024
 """Bytes of a body. GetRecords brings 10 MiB of records, a receive ten messages of 1 MiB, each a third more as base64."""
-_LARGEST_HEAD: Final = 64 * 1024
+_LARGEST_HEAD: Final = 16 * 1024
+_END: Final = b"\r\n\r\n"
 _MOST_INTERIM: Final = 8
 _SCRATCH: Final = bytearray(256 * 1024)
 """What every connection reads into. Both kinds of event loop ask for the buffer and give it back filled in one step, so no two
@@ -122,7 +123,7 @@ class Connection(asyncio.BufferedProtocol):
                 if self._got >= self._length:
                     self._finish(memoryview(self._body)[: self._length], more=self._got > self._length)
             else:
-                self._take(bytes(_SCRATCH_VIEW[:nbytes]))
+                self._take(_SCRATCH_VIEW[:nbytes])
         except NotHttp as error:
             self.fail(error)
 
@@ -143,52 +144,56 @@ class Connection(asyncio.BufferedProtocol):
 
     # reading
 
-    def _take(self, data: bytes) -> None:
+    def _take(self, data: memoryview) -> None:
+        """`data` is others' again afterwards: what is kept of it is copied, once."""
         if self._chunked is not None:
-            self._chunked.feed(data)
+            self._chunked.feed(bytes(data))
             self._end_chunked(self._chunked)
         elif self._until_close is not None:
             self._until_close += data
             self._check_size(len(self._until_close))
+        elif self._unread:
+            self._take_head(memoryview(self._unread + data))
         else:
-            self._take_head(self._unread + data if self._unread else data)
+            self._take_head(data)
 
-    def _take_head(self, data: bytes) -> None:
-        end = data.find(b"\r\n\r\n")
+    def _take_head(self, data: memoryview) -> None:
+        beginning = bytes(data[: _LARGEST_HEAD + len(_END)])
+        end = beginning.find(_END)
         if end < 0 and len(data) <= _LARGEST_HEAD:
-            self._unread = data
+            self._unread = beginning
             return
         if not 0 <= end <= _LARGEST_HEAD:
             raise NotHttp(f"its head is longer than {_LARGEST_HEAD} bytes")
         self._unread = b""
-        head, start = AnswerHead(data[: end + 2]), end + 4
+        head, rest = AnswerHead(beginning[: end + 2]), data[end + len(_END) :]
         if head.interim:
             self._interim += 1
             if self._interim > _MOST_INTERIM:
                 raise NotHttp("one interim answer follows another")
-            if len(data) > start:
-                self._take_head(data[start:])
+            if rest:
+                self._take_head(rest)
             return
         self._head = head
         if head.length is not None:
-            self._begin_body(data, start, head.length)
+            self._begin_body(rest, head.length)
         elif head.chunked:
             self._chunked = ChunkedBody(limit=LARGEST_ANSWER)
-            self._chunked.feed(data[start:])
+            self._chunked.feed(bytes(rest))
             self._end_chunked(self._chunked)
         else:
-            self._until_close = bytearray(data[start:])
+            self._until_close = bytearray(rest)
 
-    def _begin_body(self, data: bytes, start: int, length: int) -> None:
+    def _begin_body(self, rest: memoryview, length: int) -> None:
         self._check_size(length)
-        here = len(data) - start
+        here = len(rest)
         if here < length:
             self._body, self._length = bytearray(length + 1), length
             self._large = memoryview(self._body)
-            self._large[:here] = data[start:]
+            self._large[:here] = rest
             self._got = here
         else:
-            self._finish(memoryview(data)[start : start + length], more=here > length)
+            self._finish(bytes(rest[:length]), more=here > length)
 
     def _end_chunked(self, body: ChunkedBody) -> None:
         if body.complete:
