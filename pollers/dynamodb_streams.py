@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
-from pollers.aws.answers import answer_of, content_of, understanding
+from pollers.aws.answers import answer_of, translated, understanding
 from pollers.aws.arn import Arn
 from pollers.aws.clients import AwsClients, Observe
 from pollers.aws.hot import DYNAMODB_PAGE, HotOperation
@@ -203,7 +203,10 @@ class DynamodbStream:
         request = {"ShardIterator": iterator, "Limit": min(limit, _PAGE_LIMIT)}
         on = f"{shard} of {self._name}"
         pages = self._pages or await self._open_pages(request)
-        content = await content_of("GetRecords", pages, msgspec.json.encode(request), on=on, observe=self._observe)
+        try:
+            content = await pages.ask(msgspec.json.encode(request))
+        except Exception as error:
+            raise translated(error, "GetRecords", on=on, observe=self._observe) from error
         if len(content) >= LARGE:
             await self._turns.wait()
         try:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec import Struct
 
-from pollers.aws.answers import answer_of, content_of, read_content, understanding
+from pollers.aws.answers import answer_of, read_content, translated, understanding
 from pollers.aws.arn import Arn
 from pollers.aws.clients import AwsClients, Observe
 from pollers.aws.hot import KINESIS_PAGE, HotOperation
@@ -222,7 +222,10 @@ class KinesisStream:
             request["StreamARN"] = self._stream_arn
         on = f"{shard} of {self._name}"
         pages = self._pages or await self._open_pages(request)
-        content = await content_of("GetRecords", pages, msgspec.json.encode(request), on=on, observe=self._observe)
+        try:
+            content = await pages.ask(msgspec.json.encode(request))
+        except Exception as error:
+            raise translated(error, "GetRecords", on=on, observe=self._observe) from error
         if len(content) >= LARGE:
             await self._turns.wait()
         try:

@@ -13,7 +13,7 @@ import anyio
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from pollers.aws.answers import content_of, read_content, translating
+from pollers.aws.answers import read_content, translated, translating
 from pollers.aws.arn import Arn
 from pollers.aws.clients import AwsClients, Observe
 from pollers.aws.errors import to_source_error
@@ -35,7 +35,7 @@ _CHUNKS_AT_ONCE: Final = 8
 """Batch requests of one call that are in the air together."""
 _EMPTY_ANSWER: Final = 64
 """Bytes of an answer without messages, at most: `{}` or `{"Messages":[]}`. A longer one is somebody else's."""
-_MOST_ORDERS: Final = 256
+_MOST_SHAPES: Final = 256
 _GONE: Final = frozenset({
     "ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight", "AWS.SimpleQueueService.MessageNotInflight",
     "InvalidReceiptHandle",
@@ -83,6 +83,15 @@ class _Message(Struct):
     MD5OfMessageAttributes: str | None = None
 
 
+class _Shape(Struct, frozen=True, gc=False):
+    """What messages with the same attributes have in common."""
+
+    order: tuple[str, ...]
+    """In which their attributes are shown."""
+    frame: int
+    """Bytes of the event of a message without content."""
+
+
 class _Received(Struct):
     Messages: list[_Message] | None = None
 
@@ -117,8 +126,8 @@ class SqsQueue:
         self._operations: dict[HotKind, HotOperation] = {}
         self._receives: dict[tuple[int, int, int | None], bytes] = {}
         """The bodies of the requests made so far: a mapping asks for the same few things for ever."""
-        self._orders: dict[tuple[str, ...], tuple[str, ...]] = {}
-        """The order in which to show attributes, by that in which they came."""
+        self._shapes: dict[tuple[str, ...], _Shape] = {}
+        """By the order in which attributes came."""
         self._all_done: dict[int, bytes] = {}
         """The last answer that confirmed all of so many entries. Ids are always the same, so the next one is too, and is not
         read."""
@@ -156,7 +165,10 @@ class SqsQueue:
         body = self._receives.get((limit, wait, visibility)) or self._receive_body(limit, wait, visibility)
         if self._fifo:  # a repetition after a lost answer gets the same records, not a locked group
             body = b'%b,"ReceiveRequestAttemptId":"%b"}' % (body[:-1], str(uuid.uuid4()).encode())
-        content = await content_of(RECEIVE.name, operation, body, on=self._name, observe=self._observe, repeatable=self._fifo)
+        try:
+            content = await operation.ask(body, repeatable=self._fifo)
+        except Exception as error:
+            raise translated(error, RECEIVE.name, on=self._name, observe=self._observe) from error
         try:
             messages = read_content(content, _RECEIVED).Messages
             records = [self._record(message) for message in messages] if messages else []
@@ -234,7 +246,10 @@ class SqsQueue:
         try:
             operation = self._operations.get(kind) or await self._open(kind)
             body = msgspec.json.encode({"QueueUrl": self._url, "Entries": entries})
-            content = await content_of(kind.name, operation, body, on=self._name, observe=self._observe)
+            try:
+                content = await operation.ask(body)
+            except Exception as error:
+                raise translated(error, kind.name, on=self._name, observe=self._observe) from error
             if content == self._all_done.get(len(ten)):
                 self._observe(kind.name, "ok")
                 return []
@@ -256,41 +271,55 @@ class SqsQueue:
         ]
 
     def _record(self, message: _Message) -> Record:
-        """Keys in Lambda's order (SQS-21..26); the body is the message's own text (SQS-27)."""
         attributes = message.Attributes or {}
         came = tuple(attributes)
-        order = self._orders.get(came) or self._order(came)
-        custom, name, handle, body, md5 = (
-            message.MessageAttributes, message.MessageId, message.ReceiptHandle, message.Body, message.MD5OfBody,
-        )  # fmt: skip
+        shape = self._shapes.get(came) or self._shape(came)
+        event = self._shown(message, shape.order)
+        return Record(
+            id=RecordId(message.MessageId),
+            content=event,
+            size=json_size(event) if message.MessageAttributes else _size(shape, message, attributes),
+            arrived=int(attributes.get("SentTimestamp", 0)) / 1000,
+            group=attributes.get("MessageGroupId") if self._fifo else None,
+            handle=message.ReceiptHandle,
+        )
+
+    def _shown(self, message: _Message, order: tuple[str, ...]) -> dict[str, Any]:
+        """Keys in Lambda's order (SQS-21..26); the body is the message's own text (SQS-27)."""
+        attributes, custom = message.Attributes, message.MessageAttributes
         event: dict[str, Any] = {
-            "messageId": name,
-            "receiptHandle": handle,
-            "body": body,
-            "attributes": {each: attributes[each] for each in order},
+            "messageId": message.MessageId,
+            "receiptHandle": message.ReceiptHandle,
+            "body": message.Body,
+            "attributes": {each: attributes[each] for each in order} if attributes else {},
             "messageAttributes": {each: _attribute(value) for each, value in custom.items()} if custom else {},
         }
         if custom or self._windowed:
             event["md5OfMessageAttributes"] = message.MD5OfMessageAttributes
-        event["md5OfBody"] = md5
+        event["md5OfBody"] = message.MD5OfBody
         event["eventSource"] = "aws:sqs"
         event["eventSourceARN"] = self._arn
         event["awsRegion"] = self._region
-        return Record(
-            id=RecordId(name),
-            content=event,
-            size=json_size(event),
-            arrived=int(attributes.get("SentTimestamp", 0)) / 1000,
-            group=attributes.get("MessageGroupId") if self._fifo else None,
-            handle=handle,
-        )
+        return event
 
-    def _order(self, came: tuple[str, ...]) -> tuple[str, ...]:
-        if len(self._orders) >= _MOST_ORDERS:
-            self._orders.clear()
+    def _shape(self, came: tuple[str, ...]) -> _Shape:
+        if len(self._shapes) >= _MOST_SHAPES:
+            self._shapes.clear()
         known = tuple(name for name in _ATTRIBUTES if name in came)
-        order = self._orders[came] = (*known, *(name for name in came if name not in known))
-        return order
+        order = (*known, *(name for name in came if name not in known))
+        nothing = _Message(MessageId="", ReceiptHandle="", Attributes=dict.fromkeys(came, ""))
+        shape = self._shapes[came] = _Shape(order=order, frame=json_size(self._shown(nothing, order)))
+        return shape
+
+
+def _size(shape: _Shape, message: _Message, attributes: dict[str, str]) -> int:
+    """Bytes of the event. Handle, id and checksum are base64 or hexadecimal, and go into JSON as they are."""
+    fixed = shape.frame + len(message.MessageId) + len(message.ReceiptHandle) + len(message.MD5OfBody)
+    try:
+        texts = len(msgspec.json.encode([message.Body, *attributes.values()]))
+    except UnicodeEncodeError:  # a lone surrogate: six bytes as an escape
+        texts = len(json.dumps([message.Body, *attributes.values()], separators=(",", ":")))
+    return fixed + texts - len("[]") - 3 * len(attributes) - len('""')
 
 
 def _attribute(value: _Attribute) -> dict[str, Any]:

@@ -13,9 +13,8 @@ import msgspec
 
 from pollers.aws.clients import Observe
 from pollers.aws.errors import THROTTLED, to_source_error
-from pollers.aws.hot import HotOperation
 from pollers.aws.lean.connection import Content
-from pollers.errors import SourceUnavailable
+from pollers.errors import SourceError, SourceUnavailable
 
 T = TypeVar("T")
 
@@ -35,26 +34,20 @@ async def answer_of(operation: str, asked: Awaitable[Any], *, on: str, needs: st
     return answer
 
 
-async def content_of(
-    name: str, operation: HotOperation, body: bytes, *, on: str, observe: Observe, repeatable: bool = False
-) -> Content:
-    """What a hot request brought, not yet read; only trouble was observed. Raises SourceError."""
-    try:
-        return await operation.ask(body, repeatable=repeatable)
-    except Exception as error:
-        with translating(name, on=on, observe=observe):
-            raise error from error.__cause__
-
-
 @contextmanager
 def translating(operation: str, *, on: str, observe: Observe) -> Iterator[None]:
     """Around a request: what it raises becomes a SourceError, and is observed."""
     try:
         yield
     except Exception as error:
-        translated = to_source_error(error, doing=f"{operation} on {on}")
-        observe(operation, "throttled" if translated.code in THROTTLED else "error")
-        raise translated from error
+        raise translated(error, operation, on=on, observe=observe) from error
+
+
+def translated(error: Exception, operation: str, *, on: str, observe: Observe) -> SourceError:
+    """What a request raised, observed."""
+    told = to_source_error(error, doing=f"{operation} on {on}")
+    observe(operation, "throttled" if told.code in THROTTLED else "error")
+    return told
 
 
 def read_content(content: Content, decoder: msgspec.json.Decoder[T]) -> T:

@@ -112,7 +112,8 @@ class LeanOperation:
             try:
                 answer = await self._pool.ask(self._signer.request(body, credentials, moment), repeatable=repeatable)
                 if answer.head.status == _OK:
-                    await settings.succeeded(context)
+                    if settings.owed:
+                        await settings.succeeded(context)
                     return answer.content
                 return await self._ask_again_if_refused(body, credentials, moment, answer, repeatable=repeatable)
             except (boto.ClientError, boto.HTTPClientError, boto.ConnectionError, NotHttp) as error:

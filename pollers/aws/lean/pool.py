@@ -90,16 +90,27 @@ class Pool:
         `repeatable`: it may be acted on twice. Then a kept connection that turns out to be closed costs nothing but one more try.
         """
         connection = self._kept(repeatable=repeatable) or await self._opened()
+        self._busy.add(connection)
         try:
-            return await self._exchange(connection, request)
+            return await connection.exchange(request)
         except Dropped as dropped:
             if not (dropped.silent and repeatable and connection.used):
                 raise boto.ConnectionClosedError(endpoint_url=self._endpoint.url, error=dropped) from dropped
+        finally:
+            self._busy.discard(connection)
+            self._put_back(connection)
+        return await self._ask_on_a_new_one(request)
+
+    async def _ask_on_a_new_one(self, request: bytes) -> Answer:
         connection = await self._opened()
+        self._busy.add(connection)
         try:
-            return await self._exchange(connection, request)
+            return await connection.exchange(request)
         except Dropped as dropped:
             raise boto.ConnectionClosedError(endpoint_url=self._endpoint.url, error=dropped) from dropped
+        finally:
+            self._busy.discard(connection)
+            self._put_back(connection)
 
     def close(self) -> None:
         """Close every connection; what is in the air ends with an error."""
@@ -112,14 +123,6 @@ class Pool:
         while self._waiting:
             self._wake_one()
 
-    async def _exchange(self, connection: Connection, request: bytes) -> Answer:
-        self._busy.add(connection)
-        try:
-            return await connection.exchange(request)
-        finally:
-            self._busy.discard(connection)
-            self._put_back(connection)
-
     def _kept(self, *, repeatable: bool) -> Connection | None:
         while self._idle:
             connection = self._idle.pop()
@@ -130,9 +133,11 @@ class Pool:
 
     def _put_back(self, connection: Connection) -> None:
         if connection.usable and not self._closed:
-            self._remember_session(connection)
+            if not connection.told_session:
+                self._remember_session(connection)
             self._idle.append(connection)
-        self._wake_one()
+        if self._waiting:
+            self._wake_one()
 
     def _wake_one(self) -> None:
         while self._waiting:

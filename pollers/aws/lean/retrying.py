@@ -26,7 +26,7 @@ class RetrySettings:
         self._emitter = client.meta.events
         self._model = model.operation_model(operation)
         self._name = f"{model.service_id.hyphenize()}.{operation}"
-        self._owed = 0
+        self.owed = 0
         """Successes to be told, because retries took something from the quota."""
 
     async def pause(self, attempt: int, context: dict[str, Any], error: Exception) -> float | None:
@@ -53,16 +53,15 @@ class RetrySettings:
         pause = next((told for _, told in answers if told is not None), None)
         if pause is None or pause is False:
             return None
-        self._owed = _QUOTA
+        self.owed = _QUOTA
         return float(pause)
 
     async def succeeded(self, context: dict[str, Any]) -> None:
-        """Tell the quota. Costs nothing while no retry has taken from it."""
-        if self._owed:
-            self._owed -= 1
-            await self._emitter.emit(
-                f"after-call.{self._name}", http_response=_Answered(200, {}, {}), parsed={}, model=self._model, context=context
-            )
+        """Tell the quota; only needed while something is `owed` to it."""
+        self.owed = max(0, self.owed - 1)
+        await self._emitter.emit(
+            f"after-call.{self._name}", http_response=_Answered(200, {}, {}), parsed={}, model=self._model, context=context
+        )
 
 
 class _Answered:
