@@ -1,7 +1,6 @@
 """The lean client's connections over real sockets, on both event loops."""
 
 import asyncio
-import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -13,12 +12,9 @@ from pollers.aws.errors import to_source_error
 from pollers.aws.lean.answer_head import NotHttp
 from pollers.aws.lean.pool import Endpoint, Pool
 from tests.fakes.loops import both_loops
+from tests.fakes.patterned import check_no_answer_has_bytes_of_another, patterned, request
 from tests.fakes.raw_server import CLOSE, DROP, Asked, RawServer, Say, raw_server, saying
 from tests.fakes.wire import http
-
-
-def request(body: bytes = b"{}") -> bytes:
-    return b"POST / HTTP/1.1\r\nhost: h\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
 
 @asynccontextmanager
@@ -214,32 +210,6 @@ async def test_a_server_that_answers_before_it_has_read_the_request_keeps_no_con
         answer = await pool.ask(request(b"x" * 20_000_000), repeatable=False)
         assert answer.head.status == 413
         assert not pool._idle
-
-
-def pattern(number: int, size: int) -> bytes:
-    return random.Random(number).randbytes(64) * (size // 64 + 1)  # noqa: S311  nothing secret
-
-
-def patterned(asked: Asked) -> bytes:
-    """Of a size and in a form that the request tells."""
-    number, size, form = (int(word) for word in asked.body.split())
-    content = pattern(number, size)
-    if form == 0:
-        return http(body=content)
-    chunks = b"".join(b"%x\r\n%b\r\n" % (len(each), each) for each in (content[:7], content[7:]) if each)
-    return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%b0\r\n\r\n" % chunks
-
-
-async def check_no_answer_has_bytes_of_another(pool: Pool) -> None:
-    """Many at one time, small and large, in chunks and whole: all are read into one memory."""
-
-    async def check(number: int) -> None:
-        size = (10, 3000, 200_000, 700_000)[number % 4]
-        answer = await pool.ask(request(b"%d %d %d" % (number, size, number % 3 % 2)), repeatable=False)
-        await asyncio.sleep(0.001 * (number % 5))  # others are read meanwhile
-        assert bytes(answer.content) == pattern(number, size)
-
-    await asyncio.gather(*(check(number) for number in range(80)))
 
 
 @both_loops

@@ -17,9 +17,9 @@ from pollers.aws.lean.operation import LeanOperation
 from pollers.aws.lean.pool import Endpoint, Pool, resuming_context
 from pollers.errors import SourceUnavailable
 from pollers.sqs import SqsQueue
-from tests.contract.test_lean_connections import check_no_answer_has_bytes_of_another, patterned
 from tests.fakes.aws_environment import without_aws
 from tests.fakes.loops import both_loops
+from tests.fakes.patterned import check_no_answer_has_bytes_of_another, patterned
 from tests.fakes.raw_server import CLOSE, RawServer, Say, raw_server, saying
 from tests.fakes.wire import REQUEST, http
 

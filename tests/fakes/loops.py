@@ -2,18 +2,19 @@
 
 import asyncio
 import gc
+import sys
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from inspect import Parameter, signature
 from typing import Any, Final
 
 import pytest
-import uvloop
 
-LOOPS: Final[dict[str, Callable[[], asyncio.AbstractEventLoop]]] = {
-    "asyncio": asyncio.new_event_loop,
-    "uvloop": uvloop.new_event_loop,
-}
+LOOPS: Final[dict[str, Callable[[], asyncio.AbstractEventLoop]]] = {"asyncio": asyncio.new_event_loop}
+if sys.platform == "linux":  # where the worker runs on it
+    import uvloop
+
+    LOOPS["uvloop"] = uvloop.new_event_loop
 
 
 def both_loops(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:

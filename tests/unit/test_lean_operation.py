@@ -14,7 +14,7 @@ from botocore import exceptions as boto
 from pollers.aws.clients import AwsClients
 from pollers.aws.credentials import SessionCredentials
 from pollers.aws.errors import to_source_error
-from pollers.aws.lean.answer_head import AnswerHead
+from pollers.aws.lean.answer_head import AnswerHead, NotHttp
 from pollers.aws.lean.connection import Answer
 from pollers.aws.lean.operation import Clock, LeanOperation, service_error
 from pollers.aws.lean.pool import Pool
@@ -367,6 +367,21 @@ def test_what_will_not_pass_is_not_retried(mode: str, monkeypatch: pytest.Monkey
         with pytest.raises(boto.ClientError, match="AccessDenied"):
             await operation(pool, retries=retries).ask(b"{}")
         assert len(pool.requests) == 1
+
+    with_retries(use)
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("legacy", 1), ("standard", 3)])
+def test_what_is_not_http_is_told_as_such_whatever_the_settings_make_of_it(
+    mode: str, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_RETRY_MODE", mode)
+
+    async def use(retries: RetrySettings) -> None:
+        pool = ScriptedPool(NotHttp("it is not"))
+        with pytest.raises(NotHttp):
+            await operation(pool, retries=retries).ask(b"{}")
+        assert len(pool.requests) == expected
 
     with_retries(use)
 

@@ -496,6 +496,31 @@ async def test_a_connection_that_is_being_opened_when_the_pool_closes_is_closed(
 
 
 @virtual_time
+async def test_who_waits_when_the_pool_closes_waits_for_nobody() -> None:
+    with wires() as net:
+        net.before = lambda: asyncio.sleep(3)
+        connections = pool(most=1)
+        asked = [asyncio.ensure_future(connections.ask(REQUEST, repeatable=True)) for _ in range(3)]
+        await ticks()
+        connections.close()
+        await asyncio.wait(asked[1:])
+        assert now() == 0
+        await asyncio.wait(asked)
+        assert {type(task.exception()) for task in asked} == {boto.ConnectionClosedError}
+
+
+@virtual_time
+async def test_a_closed_pool_leaves_no_timer() -> None:
+    with wires():
+        connections = pool()
+        await connections.ask(REQUEST, repeatable=True)
+        connections.close()
+        await asyncio.sleep(0)
+        assert connections._sweeper is not None
+        assert connections._sweeper.cancelled()
+
+
+@virtual_time
 async def test_a_closed_pool_opens_nothing() -> None:
     with wires() as net:
         connections = pool()

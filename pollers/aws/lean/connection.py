@@ -18,8 +18,9 @@ _LARGEST_HEAD: Final = 16 * 1024
 _END: Final = b"\r\n\r\n"
 _MOST_INTERIM: Final = 8
 _SCRATCH: Final = bytearray(256 * 1024)
-"""What every connection reads into. Both kinds of event loop ask for the buffer and give it back filled in one step, so no two
-connections ever have bytes in it; a large body is read straight into its own memory."""
+"""What every connection reads into. Both kinds of event loop ask for the buffer and give it back filled in one step, with TLS
+too, so no two connections of a loop ever have bytes in it, and a process has one loop that reads; a large body is read straight
+into its own memory."""
 _SCRATCH_VIEW: Final = memoryview(_SCRATCH)
 
 
