@@ -24,7 +24,6 @@ from pollers.shard_reading import (
     open_reader,
 )
 from pollers.source import StreamFacts, StreamSpec
-from pollers.turns import LARGE, Turns
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodbstreams import DynamoDBStreamsClient
@@ -155,7 +154,6 @@ class DynamodbStream:
         self._clients = clients
         self._client: DynamoDBStreamsClient | None = None
         self._pages: HotOperation | None = None
-        self._turns = Turns()
         self._origin = _Origin(region=parsed.region, arn=arn)
         self._frame = _frame_size(self._origin)
         self._arn = arn
@@ -207,8 +205,6 @@ class DynamodbStream:
             content = await pages.ask(msgspec.json.encode(request))
         except Exception as error:
             raise translated(error, "GetRecords", on=on, observe=self._observe) from error
-        if len(content) >= LARGE:
-            await self._turns.wait()
         try:
             page = _PAGE.decode(content)
             records = self._records(page.Records)

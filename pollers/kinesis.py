@@ -29,7 +29,6 @@ from pollers.shard_reading import (
     open_reader,
 )
 from pollers.source import StreamFacts, StreamSpec
-from pollers.turns import LARGE, Turns
 
 if TYPE_CHECKING:
     from types_aiobotocore_kinesis import KinesisClient
@@ -156,7 +155,6 @@ class KinesisStream:
         self._clients = clients
         self._client: KinesisClient | None = None
         self._pages: HotOperation | None = None
-        self._turns = Turns()
         self._origins: dict[str, tuple[_Origin, int]] = {}
         self._arn = arn
         self._stream_arn = arn.partition("/consumer/")[0]
@@ -226,8 +224,6 @@ class KinesisStream:
             content = await pages.ask(msgspec.json.encode(request))
         except Exception as error:
             raise translated(error, "GetRecords", on=on, observe=self._observe) from error
-        if len(content) >= LARGE:
-            await self._turns.wait()
         try:
             page = read_content(content, _PAGE)
             records = self._records(shard, page.Records)

@@ -87,6 +87,8 @@ class _QueuePoller:
         self._telemetry = parts.telemetry
         self._visibility = 0
         self._wanted = 1
+        self._known_round = 1
+        """Receives of the largest round since one did not come full: the next batch need not find that out from the beginning."""
         self._resume_at = 0.0
         self._failures = 0
         self._answered = False
@@ -226,7 +228,10 @@ class _QueuePoller:
                 await self._drain.pause(_EARLY_PAUSE)
             size = self._mapping.batch.size - window.room
             full = got == sum(limits)
+            if full:
+                receives = max(receives, self._known_round // 2)
             receives = plan_round(receives, full=full, missing=window.missing, room=window.room, mean_size=size // len(window))
+            self._known_round = max(self._known_round, receives) if full else receives
         full = len(window) > 0 and window.missing == 0
         self._wanted = plan_receives(self._wanted, full=full, empty=not len(window), slots=self._slots.allowed)
 

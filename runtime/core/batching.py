@@ -6,6 +6,7 @@ travels alone), and none waits past its window.
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 from typing import Final
 
 from msgspec import Struct
@@ -85,16 +86,18 @@ class BatchWindow:
         received = self._added[0][0] if self._added else 0.0
         if len(self._records) <= self._limits.records and self._bytes <= self._limits.size:
             return Batch(self.drop(), received=received)
-        taken: list[Record] = []
-        size = ENVELOPE_BYTES - 1
-        while self._records and len(taken) < self._limits.records:
-            size += self._records[0].size + 1
-            if taken and size > self._limits.size:
+        records, limit = self._records, self._limits.size
+        count, size = 0, ENVELOPE_BYTES - 1
+        for record in islice(records, self._limits.records):
+            more = record.size + 1
+            if count and size + more > limit:
                 break
-            taken.append(self._records.popleft())
-        self._bytes -= sum(record.size + 1 for record in taken)
-        self._forget(len(taken))
-        return Batch(tuple(taken), received=received)
+            size += more
+            count += 1
+        taken = tuple([records.popleft() for _ in range(count)])
+        self._bytes -= size - ENVELOPE_BYTES + 1
+        self._forget(count)
+        return Batch(taken, received=received)
 
     def _forget(self, taken: int) -> None:
         """When the first `taken` records were added."""

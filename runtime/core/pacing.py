@@ -12,7 +12,7 @@ MOST_PER_RECEIVE: Final = 10
 """Records that one receive brings at most (SQS-35)."""
 MOST_PARALLEL: Final = 16
 """Receives that fill one large batch together, at most."""
-_MOST_IN_A_ROUND: Final = 8 * MOST_PARALLEL
+_MOST_IN_A_ROUND: Final = 32 * MOST_PARALLEL
 """Receives that are decided on together, at most: each of those that run side by side is followed by a few more."""
 
 

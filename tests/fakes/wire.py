@@ -32,13 +32,20 @@ class Wire(asyncio.Transport):
         self.answer: Callable[[Wire, bytes], None] | None = None
         """What the server does about a request, at once."""
         self.unsent = 0
+        self.paused = False
+        self.held = b""
+        """What was delivered while the protocol had paused its reading."""
         protocol.connection_made(self)
 
     # the server's side
 
     def deliver(self, data: bytes, *, piece: int | None = None) -> None:
         """As the loop reads: so many bytes as the protocol has room for, or `piece`, at a time."""
+        data, self.held = self.held + data, b""
         while data and not self.aborted:
+            if self.paused:
+                self.held = data
+                return
             room = self.protocol.get_buffer(-1)
             assert len(room) > 0, "no room to read into"
             count = min(len(room), len(data), piece or len(data))
@@ -61,6 +68,13 @@ class Wire(asyncio.Transport):
         self.sent += bytes(data)
         if self.answer is not None:
             asyncio.get_running_loop().call_soon(self.answer, self, bytes(data))
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+        self.deliver(b"")
 
     def is_closing(self) -> bool:
         return self.closing

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pollers.aws.lean.answer_head import NotHttp
 from pollers.aws.lean.connection import LARGEST_ANSWER, Answer, Connection, Content, Dropped
+from pollers.aws.lean.turns import Turns
 from tests.fakes.virtual_time import run_virtual, virtual_time
 from tests.fakes.wire import REQUEST, Wire, http
 
@@ -30,7 +31,7 @@ OLD: Final = b'HTTP/1.0 200 OK\r\n\r\n{"a":1}'
 @asynccontextmanager
 async def asked() -> AsyncIterator[tuple[Wire, asyncio.Task[Answer | Exception]]]:
     """A connection that waits for an answer."""
-    connection = Connection(asyncio.get_running_loop())
+    connection = Connection(asyncio.get_running_loop(), Turns(asyncio.get_running_loop()))
     wire = Wire(connection)
     async with asyncio.TaskGroup() as tasks:
         exchange = tasks.create_task(_ended(connection), name="exchange")
@@ -283,7 +284,7 @@ async def test_after_bytes_behind_an_answer_the_connection_is_not_used_again(ans
 
 async def test_bytes_behind_a_large_answer_are_never_the_answer_to_the_next_request() -> None:
     """They lie in the system's memory with the end of the body, and the next request may be made before they are looked at."""
-    connection = Connection(asyncio.get_running_loop())
+    connection = Connection(asyncio.get_running_loop(), Turns(asyncio.get_running_loop()))
     wire = Wire(connection)
     exchange = asyncio.ensure_future(connection.exchange(REQUEST))
     await asyncio.sleep(0)
@@ -300,7 +301,7 @@ async def test_bytes_behind_a_large_answer_are_never_the_answer_to_the_next_requ
 
 @pytest.mark.parametrize("size", [1, 200, 300_000])
 async def test_an_answer_before_the_request_ends_the_connection(size: int) -> None:
-    connection = Connection(asyncio.get_running_loop())
+    connection = Connection(asyncio.get_running_loop(), Turns(asyncio.get_running_loop()))
     wire = Wire(connection)
     wire.deliver(http(body=b"x" * size))
     assert not connection.usable
@@ -322,7 +323,7 @@ async def test_an_answer_to_half_a_request_is_the_last_one() -> None:
 
 
 async def test_a_second_answer_of_one_connection_owes_nothing_to_the_first() -> None:
-    connection = Connection(asyncio.get_running_loop())
+    connection = Connection(asyncio.get_running_loop(), Turns(asyncio.get_running_loop()))
     wire = Wire(connection)
     for answer in (PLAIN, INTERIM, CHUNKED, http(body=b"y" * 300_000), *[INTERIM] * 6, CHUNKED, PLAIN):
         wire.answer = lambda wire, _, answer=answer: wire.deliver(answer, piece=50_000)
@@ -403,7 +404,7 @@ async def test_the_largest_answer_is_taken() -> None:
 
 
 async def test_a_cancelled_exchange_closes_its_connection() -> None:
-    connection = Connection(asyncio.get_running_loop())
+    connection = Connection(asyncio.get_running_loop(), Turns(asyncio.get_running_loop()))
     wire = Wire(connection)
     task = asyncio.ensure_future(connection.exchange(REQUEST))
     await asyncio.sleep(0)
@@ -417,7 +418,7 @@ async def test_a_cancelled_exchange_closes_its_connection() -> None:
 
 
 async def test_an_answer_that_comes_with_the_cancellation_is_dropped_with_its_connection() -> None:
-    connection = Connection(asyncio.get_running_loop())
+    connection = Connection(asyncio.get_running_loop(), Turns(asyncio.get_running_loop()))
     wire = Wire(connection)
     task = asyncio.ensure_future(connection.exchange(REQUEST))
     await asyncio.sleep(0)

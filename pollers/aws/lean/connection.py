@@ -9,6 +9,7 @@ from typing import Final
 
 from pollers.aws.lean.answer_head import AnswerHead, NotHttp
 from pollers.aws.lean.chunked import ChunkedBody
+from pollers.aws.lean.turns import LARGE, Turns
 
 Content = bytes | bytearray | memoryview
 
@@ -17,7 +18,7 @@ LARGEST_ANSWER: Final = 64 * 1024 * 1024
 _LARGEST_HEAD: Final = 16 * 1024
 _END: Final = b"\r\n\r\n"
 _MOST_INTERIM: Final = 8
-_SCRATCH: Final = bytearray(256 * 1024)
+_SCRATCH: Final = bytearray(32 * 1024)
 """What every connection reads into. Both kinds of event loop ask for the buffer and give it back filled in one step, with TLS
 too, so no two connections of a loop ever have bytes in it, and a process has one loop that reads; a large body is read straight
 into its own memory."""
@@ -45,8 +46,10 @@ class Dropped(Exception):
 class Connection(asyncio.BufferedProtocol):
     """Made by a pool. `exchange` is called by one task at a time."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, turns: Turns) -> None:
+        """`turns`: shared by all whose answers go to the same consumers."""
         self._loop = loop
+        self._turns = turns
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[Answer] | None = None
         self._head: AnswerHead | None = None
@@ -56,6 +59,8 @@ class Connection(asyncio.BufferedProtocol):
         """The memory of a body of known length, while it is read, and a byte more: what comes behind it shows with its end."""
         self._large: memoryview | None = None
         """On it."""
+        self._beginning: bytes | None = None
+        """What of a large body came with its head, while it waits for its turn."""
         self._length = self._got = 0
         self._chunked: ChunkedBody | None = None
         self._until_close: bytearray | None = None
@@ -189,12 +194,26 @@ class Connection(asyncio.BufferedProtocol):
         self._check_size(length)
         here = len(rest)
         if here < length:
-            self._body, self._length = bytearray(length + 1), length
-            self._large = memoryview(self._body)
-            self._large[:here] = rest
-            self._got = here
+            self._length, self._beginning = length, bytes(rest)
+            if length - here < LARGE or self._transport is None or self._turns.take(self._read_on):
+                self._read_body()
+            else:
+                self._transport.pause_reading()
         else:
             self._finish(bytes(rest[:length]), more=here > length)
+
+    def _read_on(self) -> None:
+        """Our turn has come; but the request may have ended since."""
+        if self._beginning is not None and self._transport is not None and not self._transport.is_closing():
+            self._read_body()
+            self._transport.resume_reading()
+
+    def _read_body(self) -> None:
+        here = len(self._beginning or b"")
+        self._body = bytearray(self._length + 1)
+        self._large = memoryview(self._body)
+        self._large[:here] = self._beginning or b""
+        self._got, self._beginning = here, None
 
     def _end_chunked(self, body: ChunkedBody) -> None:
         if body.complete:

@@ -13,6 +13,7 @@ from typing import Final
 from botocore import exceptions as boto
 
 from pollers.aws.lean.connection import Answer, Connection, Dropped
+from pollers.aws.lean.turns import Turns
 
 _SWEEP: Final = 1.0
 """Seconds between looks at silent and idle connections: read timeouts are up to so much late, and cost nothing per request."""
@@ -77,6 +78,7 @@ class Pool:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._loop = asyncio.get_running_loop()
+        self._turns = Turns(self._loop)
         self._idle: deque[Connection] = deque()
         self._busy: set[Connection] = set()
         self._opening = 0
@@ -184,7 +186,7 @@ class Pool:
         try:
             async with asyncio.timeout(end.connect_timeout):
                 _, connection = await self._loop.create_connection(
-                    lambda: Connection(self._loop),
+                    lambda: Connection(self._loop, self._turns),
                     end.host,
                     end.port,
                     ssl=end.tls,

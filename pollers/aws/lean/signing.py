@@ -11,6 +11,10 @@ from hashlib import sha256
 from typing import Final, NamedTuple
 
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
+_BLOCK: Final = 64
+"""Bytes of a block of SHA-256 (RFC 2104)."""
+_INNER_PAD: Final = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER_PAD: Final = bytes(byte ^ 0x5C for byte in range(256))
 _DATE: Final = "x-amz-date"
 _TOKEN: Final = "x-amz-security-token"  # noqa: S105  # the name of a header
 _HOST: Final = "host"
@@ -53,7 +57,8 @@ class Signer:
         self._credentials: Credentials | None = None
         self._day = ""
         self._second = -1
-        self._key = b""
+        self._inner = self._outer = sha256()
+        """The two halves of an HMAC with the key of the day, which most of one is spent on."""
         self._amz_date = ""
         self._before = self._after = self._to_sign = self._before_signature = self._after_date = ""
         self._last: tuple[bytes, bytes] = (b"", b"")
@@ -70,7 +75,10 @@ class Signer:
             return self._last[1]
         canonical = f"{self._before}{self._amz_date}{self._after}{sha256(body).hexdigest()}".encode()
         to_sign = f"{self._to_sign}{sha256(canonical).hexdigest()}".encode()
-        signature = hmac.digest(self._key, to_sign, "sha256").hex()
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(to_sign)
+        outer.update(inner.digest())
+        signature = outer.hexdigest()
         request = f"{self._before_signature}{signature}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
         self._last = (body, request)
         return request
@@ -95,7 +103,9 @@ class Signer:
         key = f"AWS4{credentials.secret_key}".encode()
         for part in (day, self._region, self._service, "aws4_request"):
             key = hmac.digest(key, part.encode(), "sha256")
-        self._key, self._day = key, day
+        self._day = day
+        padded = key.ljust(_BLOCK, b"\0")
+        self._inner, self._outer = sha256(padded.translate(_INNER_PAD)), sha256(padded.translate(_OUTER_PAD))
         headers = {**self._signed, _DATE: "\0"}
         if credentials.token:
             headers[_TOKEN] = credentials.token
