@@ -19,7 +19,15 @@ from runtime.core.backoff import backoff
 from runtime.core.batching import Batch, BatchWindow
 from runtime.core.decisions import split_held_groups
 from runtime.core.mapping import EventSourceMapping, MappingState
-from runtime.core.pacing import LONGEST_WAIT, MOST_PARALLEL, MOST_PER_RECEIVE, plan_concurrency, plan_receives, plan_round
+from runtime.core.pacing import (
+    LONGEST_WAIT,
+    MOST_PARALLEL,
+    MOST_PER_RECEIVE,
+    most_collecting,
+    plan_concurrency,
+    plan_receives,
+    plan_round,
+)
 from runtime.delivery import Delivered, QueueDelivery
 from runtime.drain import Drain
 from runtime.queue_facts import queue_warnings, receive_visibility
@@ -233,7 +241,8 @@ class _QueuePoller:
             receives = plan_round(receives, full=full, missing=window.missing, room=window.room, mean_size=size // len(window))
             self._known_round = max(self._known_round, receives) if full else receives
         full = len(window) > 0 and window.missing == 0
-        self._wanted = plan_receives(self._wanted, full=full, empty=not len(window), slots=self._slots.allowed)
+        slots = min(self._slots.allowed, most_collecting(self._mapping.batch.records))
+        self._wanted = plan_receives(self._wanted, full=full, empty=not len(window), slots=slots)
 
     def _wait(self, window: BatchWindow, now: float) -> int | None:
         """How long the next receive may wait; None when the batch is due."""

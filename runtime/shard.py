@@ -137,7 +137,7 @@ class ShardRun:
                     await anyio.sleep(self._parts.spec.base_interval)
                     continue
                 more = page.more
-                await self._take_in(page)
+                self._take_in(page)
                 del page  # else it would be kept until the next one is there
             self._read_to_end = True
         self._wake_lanes()
@@ -189,7 +189,7 @@ class ShardRun:
                 self._answered()
                 return page
 
-    async def _take_in(self, page: ShardPage) -> None:
+    def _take_in(self, page: ShardPage) -> None:
         now = self._now()
         self._read_to_end = page.ended
         self._status.last_read = self._status.alive = now
@@ -210,7 +210,6 @@ class ShardRun:
         for lane, share in zip(self._lanes, _share_out(records, len(self._lanes)), strict=True):
             lane.window.add(share, now)
         self._wake_lanes()
-        await asyncio.sleep(0)
 
     def _cut_repeated(self, records: tuple[Record, ...]) -> tuple[Record, ...]:
         """Without what was read before, as when a request was answered twice. Compared as numbers (KIN-22)."""
@@ -242,6 +241,11 @@ class ShardRun:
         batches = 2 * self._parts.mapping.batch.records * len(self._lanes)
         if len(self._delivery.checkpoints.progress) >= max(batches, ahead // _ID_COST):
             return 0
+        if len(self._lanes) == 1:
+            (lane,) = self._lanes
+            if not lane.hungry:
+                return ahead - lane.waiting
+            return min(ahead, lane.window.room + RECORD_COST * lane.window.missing)
         hungry = [lane for lane in self._lanes if lane.hungry]
         space = ahead - sum(lane.waiting for lane in self._lanes if not lane.hungry)
         wanted = sum(lane.window.room + RECORD_COST * lane.window.missing for lane in hungry)
@@ -256,6 +260,8 @@ class ShardRun:
         if (pause := due - self._now()) > 0:
             with self._status.busy(pause):
                 await asyncio.sleep(pause)
+        else:
+            await asyncio.sleep(0)  # whoever reads on and on lets others work
 
     # trouble at the source
 

@@ -10,9 +10,9 @@ LONGEST_WAIT: Final = 20
 """Seconds of one long poll: the most that SQS allows, so an idle queue costs three receives a minute (SQS-30)."""
 MOST_PER_RECEIVE: Final = 10
 """Records that one receive brings at most (SQS-35)."""
-MOST_PARALLEL: Final = 16
+MOST_PARALLEL: Final = 64
 """Receives that fill one large batch together, at most."""
-_MOST_IN_A_ROUND: Final = 32 * MOST_PARALLEL
+_MOST_IN_A_ROUND: Final = 8 * MOST_PARALLEL
 """Receives that are decided on together, at most: each of those that run side by side is followed by a few more."""
 
 
@@ -23,6 +23,14 @@ def plan_receives(receives: int, *, full: bool, empty: bool, slots: int) -> int:
     elif empty:
         receives //= 2
     return max(1, min(receives, slots))
+
+
+def most_collecting(batch: int) -> int:
+    """How many batches of so many records a mapping collects at once, at most.
+
+    A few large ones, each with many receives: collected side by side they would all be there late, and lie in memory until then.
+    """
+    return max(2, 2 * MOST_PARALLEL * MOST_PER_RECEIVE // batch)
 
 
 def plan_concurrency(allowed: int, *, failed: bool, maximum: int, overdue: int = 0) -> int:
