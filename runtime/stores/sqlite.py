@@ -156,7 +156,7 @@ class SqliteStore:
         return value
 
     def _write_together(self, works: Sequence[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
-        """In the thread: all of them or none, which costs one transaction. Each must leave alone what the others change."""
+        """In the thread: all of them or none, in order, each after those before it. It costs what a single one costs."""
         return self._checked(partial(_in_transaction, lambda connection: [work(connection) for work in works]))
 
     def _checked(self, work: Callable[[sqlite3.Connection], T]) -> T:

@@ -6,16 +6,18 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
 import anyio
 import anyio.lowlevel
 import pytest
+from anyio.abc import TaskGroup
 from msgspec.structs import replace
 
-from pollers.record import TRIM_HORIZON
+from pollers.record import TRIM_HORIZON, Position
 from runtime.leases import Lease, StateError
 from runtime.stores import sqlite_file
 from runtime.stores.sqlite import SqliteStore
@@ -294,3 +296,76 @@ async def test_a_cancelled_call_that_has_begun_ends_and_gives_its_answer(path: P
         assert held == await store.load(NEW.scope)
         assert held[0] is not None
         assert await store.release(held[0]), "no transaction is open"
+
+
+@asynccontextmanager
+async def together(store: SqliteStore) -> AsyncIterator[tuple[TaskGroup, list[str]]]:
+    """What is started in the body waits while the file's thread is busy. Gives the statements that then run, too."""
+    statements: list[str] = []
+    going_on = threading.Event()
+
+    def be_busy() -> None:
+        going_on.wait()
+        store._connection.set_trace_callback(statements.append)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store._thread.run, be_busy)
+        await anyio.lowlevel.checkpoint()
+        yield tasks, statements
+        for _ in range(3):
+            await anyio.lowlevel.checkpoint()
+        going_on.set()
+
+
+async def test_writes_that_wait_together_share_a_transaction_and_each_has_its_answer(path: Path) -> None:
+    leases = [replace(NEW, shard=f"s{number}") for number in range(20)]
+    async with SqliteStore.open(path) as store:
+        await store.create(leases)
+        taken = [await store.take(lease, "me") for lease in leases]
+        answers: dict[str, Lease | None] = {}
+
+        async def move(lease: Lease) -> None:
+            answers[lease.shard] = await store.checkpoint(lease, Position.after("7"), window="w")
+
+        async with together(store) as (tasks, statements):
+            for lease in taken[1:]:
+                assert lease is not None
+                tasks.start_soon(move, lease)
+            tasks.start_soon(move, leases[0])  # not ours: its counter is that of before it was taken
+        assert [statement for statement in statements if statement in ("BEGIN IMMEDIATE", "COMMIT")] == [
+            "BEGIN IMMEDIATE",
+            "COMMIT",
+        ]
+        assert answers.pop("s0") is None
+        rows = {row.shard: row for row in await store.load(NEW.scope)}
+        assert rows.pop("s0") == taken[0]
+        assert answers == rows
+        assert {row.checkpoint for row in rows.values()} == {Position.after("7")}
+
+
+async def test_a_write_that_fails_among_others_fails_alone(path: Path) -> None:
+    leases = [replace(NEW, shard=f"s{number}") for number in range(5)]
+    async with SqliteStore.open(path) as store:
+        await store.create(leases)
+        failures: list[BaseException] = []
+
+        def fail(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM leases")
+            raise LookupError("a bug of the caller")
+
+        async def fail_once() -> None:
+            try:
+                await store._write(fail)
+            except LookupError as error:
+                failures.append(error)
+
+        async def take(lease: Lease) -> None:
+            assert await store.take(lease, "me") is not None
+
+        async with together(store) as (tasks, _):
+            for number, lease in enumerate(leases):
+                tasks.start_soon(take, lease)
+                if number == 2:
+                    tasks.start_soon(fail_once)
+        assert len(failures) == 1
+        assert [row.owner for row in await store.load(NEW.scope)] == ["me"] * 5
