@@ -102,3 +102,16 @@ def test_a_dropped_window_is_as_good_as_new(taken: int) -> None:
     assert [each.id for each in window.drop()] == list("abc")[taken:]
     assert (len(window), window.missing, window.remaining(9.0)) == (0, 1, None)
     assert window.room == BatchWindow(BatchLimits(records=1)).room
+
+
+def test_what_stays_in_a_window_keeps_its_age() -> None:
+    window = BatchWindow(BatchLimits(records=1, window=10))
+    window.add([record("a"), record("b")], 1.0)
+    window.add([record("c"), record("d")], 5.0)
+    assert [(window.take().received, window.remaining(6.0) is not None) for _ in range(4)] == [
+        (1.0, True), (1.0, True), (5.0, True), (5.0, False),
+    ]  # fmt: skip
+    window = BatchWindow(BatchLimits(records=3, window=10))
+    window.add([record("a"), record("b")], 1.0)
+    window.add([record("c"), record("d")], 5.0)
+    assert [window.take().received for _ in range(2)] == [1.0, 5.0]
