@@ -33,10 +33,10 @@ _Row: TypeAlias = tuple[str, str, str, str, str | None, str | None, int, str | N
 _LOAD: Final = "SELECT * FROM leases WHERE scope = ? ORDER BY shard"
 _MOST_TOGETHER: Final = 100
 """Writes in one transaction, which others wait for."""
-_GATHER: Final = 0.003
-"""Seconds to wait for others, where others come: a transaction costs as much for many writes as for one."""
-_LOOK_AGAIN: Final = 100
-"""Every so many calls that came alone, one waits for others."""
+_GATHER: Final = 0.005
+"""Seconds to wait at most for as many calls as came together before: a transaction costs as much for many writes as for one."""
+_LOOK_AGAIN: Final = 20
+"""Every so many times, one more is hoped for than came before."""
 _LONGEST_CALL: Final = 15.0
 """Seconds: three times as long as a call waits for other processes. Then it may or may not have been carried out."""
 _LAST_WORD: Final = 5.0
@@ -290,23 +290,30 @@ class _FileThread:
         self._calls.put(None)
 
     def _serve(self) -> None:
-        more = True
-        alone = 0
+        more, expected, rounds = True, 1, 0
         while more:
             first = self._calls.get()
             if first is None:
                 return
             calls = [first]
-            if alone % _LOOK_AGAIN == 0:  # others came with the last one, or it is time to see whether they do again
-                time.sleep(_GATHER)
-            with suppress(queue.Empty):
-                while more and len(calls) < _MOST_TOGETHER:
-                    call = self._calls.get_nowait()
-                    more = call is not None
-                    calls += [call] if call is not None else []
-            alone = 0 if len(calls) > 1 else alone + 1
+            rounds += 1
+            hoped_for = expected + (rounds % _LOOK_AGAIN == 0)
+            more = self._gather(calls, hoped_for)
+            expected = max(len(calls), expected - 1)
             for together, group in itertools.groupby(calls, key=lambda call: call.together):
                 self._do(list(group), together)
+
+    def _gather(self, calls: list[_Call], hoped_for: int) -> bool:
+        """Add what waits; and wait a little for as many as are hoped for, so that they cost one transaction. False at the end."""
+        until = time.monotonic() + _GATHER
+        with suppress(queue.Empty):
+            while len(calls) < _MOST_TOGETHER:
+                wait = until - time.monotonic() if len(calls) < hoped_for else 0.0
+                call = self._calls.get(timeout=wait) if wait > 0 else self._calls.get_nowait()
+                if call is None:
+                    return False
+                calls.append(call)
+        return True
 
     def _do(self, calls: Sequence[_Call], together: Together | None) -> None:
         if together is None or len(calls) == 1:
