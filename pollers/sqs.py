@@ -122,7 +122,6 @@ class SqsQueue:
         """`windowed`: the mapping has a batching window; it decides how absent attributes show in the event (SQS-26)."""
         parsed = Arn.parse(arn)
         self._clients = clients
-        self._describing: SQSClient | None = None
         self._operations: dict[HotKind, HotOperation] = {}
         self._receives: dict[tuple[int, int, int | None], bytes] = {}
         """The bodies of the requests made so far: a mapping asks for the same few things for ever."""
@@ -141,12 +140,10 @@ class SqsQueue:
         self._observe = observe
 
     async def describe(self) -> QueueFacts:
-        if self._describing is None:
-            client: SQSClient = await self._clients.client("sqs", self._region, retries=False)
-            self._url = client.meta.endpoint_url.rstrip("/") + self._path
-            self._describing = client
+        client: SQSClient = await self._clients.client("sqs", self._region, retries=False)
+        self._url = client.meta.endpoint_url.rstrip("/") + self._path
         with translating("GetQueueAttributes", on=self._name, observe=self._observe):
-            answer: Any = await self._describing.get_queue_attributes(
+            answer: Any = await client.get_queue_attributes(
                 QueueUrl=self._url, AttributeNames=["VisibilityTimeout", "RedrivePolicy", "ApproximateNumberOfMessages"]
             )
         self._observe("GetQueueAttributes", "ok")

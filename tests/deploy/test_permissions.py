@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import pytest
 
+from pollers.aws import hot as hot_requests
+from pollers.aws.hot import HotKind
 from tests.deploy.shipped import DEPLOY, ROOT
 
 IAM: Final = DEPLOY / "iam"
@@ -35,9 +37,14 @@ def statements(name: str) -> list[dict[str, Any]]:
 
 
 def requests_of(module: str) -> set[str]:
-    """The operations that a poller calls on its client; IAM has one action for a request and its batch."""
-    called = re.findall(r"\bclient\.([a-z_]+)\(", (ROOT / "pollers" / module).read_text())
-    return {"".join(word.title() for word in name.split("_")).removesuffix("Batch") for name in called}
+    """The operations that a poller calls on its client, and the hot ones; IAM has one action for a request and its batch."""
+    source = (ROOT / "pollers" / module).read_text()
+    called = {"".join(word.title() for word in name.split("_")) for name in re.findall(r"\bclient\.([a-z_]+)\(", source)}
+    hot = {
+        kind.name for word, kind in vars(hot_requests).items() if isinstance(kind, HotKind) and re.search(rf"\b{word}\b", source)
+    }
+    assert hot, f"{module} makes hot requests"
+    return {name.removesuffix("Batch") for name in called | hot}
 
 
 def test_every_policy_is_known_here() -> None:
