@@ -100,9 +100,9 @@ class PythonFunction:
         return timed_out(context.aws_request_id, self._timeout, still_running=still_running)
 
     def _of_this_loop(self) -> Deadlines:
-        deadlines = self._deadlines
-        if deadlines is None or deadlines.loop.is_closed():
-            deadlines = self._deadlines = Deadlines(asyncio.get_running_loop(), self._timeout)
+        deadlines, loop = self._deadlines, asyncio.get_running_loop()
+        if deadlines is None or deadlines.loop is not loop:
+            deadlines = self._deadlines = Deadlines(loop, self._timeout)
         return deadlines
 
     async def _guarded(self, make_event: MakeEvent, context: LambdaContext, ended: "asyncio.Future[Outcome | None]") -> None:
