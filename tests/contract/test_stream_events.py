@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pollers.dynamodb_streams import envelope as dynamodb_envelope
+from pollers.kinesis import KinesisRecord
 from pollers.kinesis import envelope as kinesis_envelope
 from pollers.record import Record
 from tests.fakes.streams_on_servers import all_records, dynamodb_under_test, kinesis_under_test
@@ -194,7 +195,7 @@ def check_frame(record: Record, stream_arn: str, server: Server, *, since: float
 
 def shown_of(record: Record) -> dict[str, Any]:
     """The record as an event shows it."""
-    envelope = kinesis_envelope if hasattr(record.content, "PartitionKey") else dynamodb_envelope
+    envelope = kinesis_envelope if isinstance(record, KinesisRecord) else dynamodb_envelope
     event: dict[str, Any] = envelope([record])["Records"][0]
     return event
 
