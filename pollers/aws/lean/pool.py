@@ -151,8 +151,8 @@ class Pool:
     def _remember_session(self, connection: Connection) -> None:
         """After the first answer, when the tickets of TLS 1.3 have come too."""
         tls = self._endpoint.tls
-        if isinstance(tls, ResumingContext) and not connection.told_session:
-            connection.told_session = True
+        connection.told_session = True
+        if isinstance(tls, ResumingContext):
             session = getattr(connection.ssl_object(), "session", None)
             if session is not None:
                 tls.sessions[self._endpoint.host] = session
