@@ -183,14 +183,14 @@ class DynamodbStream:
         client = await self._open()
         known = TRIM_HORIZON if at.kind is PositionKind.AT_TIMESTAMP else at
         where: dict[str, Any] = {"StreamArn": self._arn, "ShardId": shard, "ShardIteratorType": known.kind.value}
-        if known.kind is PositionKind.AFTER_SEQUENCE_NUMBER:
+        if known.sequence:
             where["SequenceNumber"] = known.sequence
         asked = client.get_shard_iterator(**where)
         on = f"{shard} of {self._name}"
         try:
             answer = await answer_of("GetShardIterator", asked, on=on, needs="ShardIterator", observe=self._observe)
         except SourceError as error:
-            if error.code == "ValidationException" and known.kind is PositionKind.AFTER_SEQUENCE_NUMBER:
+            if error.code == "ValidationException" and known.sequence:
                 raise foreign_position(error, stream=self._name) from error
             raise
         iterator: str = answer["ShardIterator"]

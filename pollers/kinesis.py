@@ -53,7 +53,7 @@ class _Origin(Struct, frozen=True, gc=False):
 
 _AS_SENT: Final = {
     "id": "SequenceNumber", "arrived": "ApproximateArrivalTimestamp", "group": "PartitionKey", "data": "Data",
-    "content": "$content", "size": "$size", "handle": "$handle",
+    "encryption": "EncryptionType", "content": "$content", "size": "$size", "handle": "$handle",
 }  # fmt: skip
 """AWS's names of what it sends, and names that it has not for what is filled in."""
 
@@ -66,6 +66,8 @@ class KinesisRecord(Record, kw_only=True, gc=False, rename=_AS_SENT):
     group: str
     data: str
     """Base64 text (KIN-21)."""
+    encryption: str | None = None
+    """Not shown to functions; recordings keep it."""
     content: _Origin | None = None
     size: int = 0
 
@@ -196,7 +198,7 @@ class KinesisStream:
     async def take_iterator(self, shard: str, at: Position) -> str:
         client = await self._open()
         where: dict[str, Any] = {"ShardId": shard, "ShardIteratorType": at.kind.value}
-        if at.kind is PositionKind.AFTER_SEQUENCE_NUMBER:
+        if at.sequence:
             where["StartingSequenceNumber"] = at.sequence
         elif at.kind is PositionKind.AT_TIMESTAMP:
             where["Timestamp"] = at.timestamp
@@ -208,7 +210,7 @@ class KinesisStream:
                 needs="ShardIterator",
             )
         except SourceError as error:
-            if error.code in _BADLY_FORMED and at.kind is PositionKind.AFTER_SEQUENCE_NUMBER:
+            if error.code in _BADLY_FORMED and at.sequence:
                 raise foreign_position(error, stream=self._name) from error
             raise
         iterator: str = answer["ShardIterator"]
@@ -232,7 +234,7 @@ class KinesisStream:
             raise no_page(error, on=on) from error
         self._observe("GetRecords", "ok" if records else "empty")
         behind = (page.MillisBehindLatest or 0.0) / 1000
-        if not records and behind >= _SHORTEST_RETENTION and at.kind is PositionKind.AFTER_SEQUENCE_NUMBER:
+        if not records and behind >= _SHORTEST_RETENTION and at.sequence:
             await self._check_horizon(behind, at, on=on)
         following = page.NextShardIterator or None
         more = following is not None and (behind > 0 or len(records) >= limit)  # also through stretches without a record

@@ -34,6 +34,8 @@ class PositionKind(StrEnum):
     AT_TIMESTAMP = "AT_TIMESTAMP"
     TRIM_HORIZON = "TRIM_HORIZON"
     LATEST = "LATEST"
+    AT_SEQUENCE_NUMBER = "AT_SEQUENCE_NUMBER"
+    """Where reading begins, never how far a shard is done."""
     AFTER_SEQUENCE_NUMBER = "AFTER_SEQUENCE_NUMBER"
     SHARD_END = "SHARD_END"
     """The shard has ended and everything in it is done: nothing is left to read."""
@@ -44,13 +46,18 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: PositionKind
     sequence: str = ""
-    """AFTER_SEQUENCE_NUMBER: decimal digits, compared numerically (KIN-22)."""
+    """AT_ and AFTER_SEQUENCE_NUMBER: decimal digits, compared numerically (KIN-22)."""
     timestamp: float = 0.0
     """AT_TIMESTAMP: seconds since the epoch."""
 
     @classmethod
     def after(cls, sequence: str) -> Self:
         return cls(kind=PositionKind.AFTER_SEQUENCE_NUMBER, sequence=sequence)
+
+    @classmethod
+    def at_record(cls, sequence: str) -> Self:
+        """With this record as the first."""
+        return cls(kind=PositionKind.AT_SEQUENCE_NUMBER, sequence=sequence)
 
     @classmethod
     def at(cls, timestamp: float) -> Self:
@@ -63,14 +70,14 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
             return cls.after(text)
         word, _, rest = text.partition(" ")
         kind = PositionKind(word)
-        if kind is PositionKind.AFTER_SEQUENCE_NUMBER or bool(rest) is not (kind is PositionKind.AT_TIMESTAMP):
+        if kind in _BY_SEQUENCE or bool(rest) is not (kind is PositionKind.AT_TIMESTAMP):
             msg = f"{text!r} is no position"
             raise ValueError(msg)
         return cls(kind=kind, timestamp=float(rest or 0))
 
     def __str__(self) -> str:
         """`TRIM_HORIZON`, `LATEST`, `SHARD_END`, `AT_TIMESTAMP 1545084650.987`, or the digits of a sequence number."""
-        if self.kind is PositionKind.AFTER_SEQUENCE_NUMBER:
+        if self.kind in _BY_SEQUENCE:
             return self.sequence
         return f"{self.kind} {self.timestamp!r}" if self.kind is PositionKind.AT_TIMESTAMP else self.kind.value
 
@@ -81,10 +88,12 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
         return (_ORDER[self.kind], number, self.timestamp)
 
 
+_BY_SEQUENCE = frozenset({PositionKind.AT_SEQUENCE_NUMBER, PositionKind.AFTER_SEQUENCE_NUMBER})
 _ORDER = {
     PositionKind.AT_TIMESTAMP: 0,
     PositionKind.TRIM_HORIZON: 0,
     PositionKind.LATEST: 0,
+    PositionKind.AT_SEQUENCE_NUMBER: 1,
     PositionKind.AFTER_SEQUENCE_NUMBER: 1,
     PositionKind.SHARD_END: 2,
 }

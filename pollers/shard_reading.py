@@ -91,6 +91,9 @@ class IteratorReader:
             last = int(at.sequence)
             if records and int(records[0].id) <= last:
                 return [record for record in records if int(record.id) > last]
+        elif at.kind is PositionKind.AT_SEQUENCE_NUMBER:
+            first = int(at.sequence)
+            return [record for record in records if int(record.id) >= first]
         elif at.kind is PositionKind.AT_TIMESTAMP:
             since = floor(at.timestamp * self._stream.precision) / self._stream.precision
             return list(dropwhile(lambda record: record.arrived < since, records))

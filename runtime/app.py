@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
 
 import anyio
 from anyio.abc import TaskStatus
@@ -16,16 +15,14 @@ from anyio.abc import TaskStatus
 from handlers.destinations import open_destination
 from handlers.invoker import Invoker
 from pollers import QUEUES, STREAMS
-from pollers.aws.clients import AwsClients, Observe
-from pollers.dynamodb_streams import DynamodbStream
-from pollers.kinesis import KinesisStream
-from pollers.source import StreamSource
+from pollers.aws.clients import AwsClients
 from pollers.sqs import SqsQueue
 from runtime.config import Config, SqliteState
 from runtime.core.mapping import EventSourceMapping, MappingState
 from runtime.drain import Drain
 from runtime.http import WorkerPages, serve_pages
 from runtime.leases import LeaseStore
+from runtime.opening import open_stream
 from runtime.queue_mapping import DEFAULT_CONCURRENCY, QueueParts, run_queue_mapping
 from runtime.slots import Slots
 from runtime.status import MappingStatus
@@ -34,13 +31,6 @@ from runtime.stores import open_store
 from runtime.stream_mapping import StreamParts, run_stream_mapping
 from runtime.supervisor import Supervised, supervise
 from runtime.telemetry import MappingTelemetry, Telemetry
-
-_STREAM_SOURCES: Final[dict[str, type[KinesisStream | DynamodbStream]]] = {"kinesis": KinesisStream, "dynamodb": DynamodbStream}
-
-
-def open_stream(mapping: EventSourceMapping, clients: AwsClients, *, observe: Observe) -> StreamSource:
-    """The stream that a mapping reads; asks AWS nothing yet."""
-    return _STREAM_SOURCES[mapping.source](clients, mapping.source_arn, observe=observe, clock=time.time)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +124,7 @@ class Worker:
             mapping=mapping,
             function=self._config.functions[mapping.function],
             spec=STREAMS[mapping.source],
-            source=open_stream(mapping, clients, observe=telemetry.request_made),
+            source=open_stream(mapping.source, mapping.source_arn, clients, observe=telemetry.request_made),
             invoker=self._functions[mapping.function],
             destination=open_destination(arn, clients, region=mapping.region) if arn else None,
             store=store,

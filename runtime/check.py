@@ -12,10 +12,11 @@ from pollers.aws.clients import AwsClients
 from pollers.errors import SourceError
 from pollers.record import LATEST
 from pollers.sqs import SqsQueue
-from runtime.app import open_stream
+from runtime import app as _worker  # noqa: F401  # handlers are to find everything loaded that a worker has
 from runtime.config import Config, Handlers, Problem, SqliteState
 from runtime.core.mapping import EventSourceMapping
 from runtime.leases import StateError
+from runtime.opening import not_counted, open_stream
 from runtime.queue_facts import queue_warnings
 from runtime.stores.sqlite_file import check_file
 
@@ -130,7 +131,7 @@ async def _check_queue(clients: AwsClients, mapping: EventSourceMapping, functio
     Readable is found out as AWS does when a mapping is made, by a receive (SQS-10), but only of an empty queue: a receive counts
     toward the dead-letter queue.
     """
-    queue = SqsQueue(clients, mapping.source_arn, windowed=False, observe=_not_counted)
+    queue = SqsQueue(clients, mapping.source_arn, windowed=False, observe=not_counted)
     facts = await queue.describe()
     found = queue_warnings(mapping, function, facts)
     if facts.waiting:
@@ -141,13 +142,9 @@ async def _check_queue(clients: AwsClients, mapping: EventSourceMapping, functio
 
 async def _check_stream(clients: AwsClients, mapping: EventSourceMapping) -> None:
     """Whether the shards can be listed and one of them read, which moves nothing. Raises SourceError (KIN-09, DDB-04)."""
-    stream = open_stream(mapping, clients, observe=_not_counted)
+    stream = open_stream(mapping.source, mapping.source_arn, clients, observe=not_counted)
     await stream.describe()
     shards = await stream.list_shards()
     if shards:
         reader = await stream.open_shard(shards[-1].id, LATEST)
         await reader.read(limit=1)
-
-
-def _not_counted(operation: str, outcome: str) -> None:
-    """A check has no metrics."""

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
-from runtime.commands import ExitCode
+from runtime.commands import ExitCode, options
 from runtime.errors import UserError
 
 _DEFAULT_CONFIG: Final = "esm.yaml"
@@ -74,6 +74,24 @@ def _endpoint(arguments: argparse.Namespace) -> ExitCode:
     return endpoint(arguments)
 
 
+def _replay(arguments: argparse.Namespace) -> ExitCode:
+    from runtime.commands.replay import replay  # noqa: PLC0415  # as above
+
+    return replay(arguments)
+
+
+def _record(arguments: argparse.Namespace) -> ExitCode:
+    from runtime.commands.record import record  # noqa: PLC0415  # as above
+
+    return record(arguments)
+
+
+def _redrive(arguments: argparse.Namespace) -> ExitCode:
+    from runtime.commands.redrive import redrive  # noqa: PLC0415  # as above
+
+    return redrive(arguments)
+
+
 class _ShowVersion(argparse.Action):
     """argparse's own wants the text before it knows whether anybody asks for it."""
 
@@ -128,4 +146,25 @@ def _parser() -> argparse.ArgumentParser:
     endpoint.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default: %(default)s, this machine alone")
     endpoint.add_argument("--port", type=_port, default=4566, metavar="N", help="default: %(default)s; 0 takes a free one")
     endpoint.add_argument("--seed", type=int, default=0, metavar="N", help="of everything that is random; default: %(default)s")
+    record = command(
+        "record",
+        _record,
+        text="copy records of a stream, or peek at a queue, into a recording",
+        example="esm record ARN -o orders.jsonl.gz",
+    )
+    options.add_record(record)
+    replay = command(
+        "replay",
+        _replay,
+        text="run recorded or retained records through a handler: no checkpoint moves, nothing is deleted",
+        example="esm replay orders.jsonl.gz -f orders --where partitionKey=abc",
+    )
+    options.add_replay(replay)
+    redrive = command(
+        "redrive",
+        _redrive,
+        text="run what failed through a handler again, and delete each message whose records succeeded",
+        example="esm redrive arn:aws:sqs:eu-west-1:123456789012:orders-failed -f orders",
+    )
+    options.add_redrive(redrive)
     return parser

@@ -83,6 +83,10 @@ class Buckets:
             raise Refused("NoSuchKey", "The specified key does not exist.", status=404, more={"Key": key})
         return found
 
+    def delete(self, bucket: str, key: str) -> None:
+        """Nothing happens where there is none (S3's way). Raises Refused if there is no such bucket."""
+        self._bucket(bucket).pop(key, None)
+
     def exists(self, bucket: str, key: str) -> bool:
         """Raises Refused if there is no such bucket."""
         return key in self._bucket(bucket)

@@ -1,7 +1,7 @@
 """S3 as a service of the server: by path (`/bucket/key`) or by host (`bucket.localhost`), XML out.
 
-Known are CreateBucket, HeadBucket, PutObject, GetObject, HeadObject and ListObjectsV2; of their parameters those that are read
-here. A request with any other parameter in its query is refused.
+Known are CreateBucket, HeadBucket, PutObject, GetObject, HeadObject, DeleteObject and ListObjectsV2; of their parameters those
+that are read here. A request with any other parameter in its query is refused.
 """
 
 from collections.abc import Callable
@@ -121,6 +121,11 @@ def _put_object(buckets: Buckets, asked: Asked) -> web.Response:
     return response
 
 
+def _delete_object(buckets: Buckets, asked: Asked) -> web.Response:
+    buckets.delete(asked.about["bucket"], asked.body["key"])
+    return web.Response(status=204, headers={"x-amzn-RequestId": asked.request_id})
+
+
 def _get_object(buckets: Buckets, asked: Asked) -> web.Response:
     if "Range" in asked.request.headers:
         raise Refused("NotImplemented", "This endpoint does not give parts of objects.", status=501)
@@ -182,6 +187,7 @@ _BY_METHOD: Final = {
     ("PUT", True): "PutObject",
     ("GET", True): "GetObject",
     ("HEAD", True): "HeadObject",
+    ("DELETE", True): "DeleteObject",
 }
 """Method, and whether there is a key -> the operation."""
 _OPERATIONS: Final[dict[str, Callable[[Buckets, Asked], web.Response]]] = {
@@ -191,4 +197,5 @@ _OPERATIONS: Final[dict[str, Callable[[Buckets, Asked], web.Response]]] = {
     "PutObject": _put_object,
     "GetObject": _get_object,
     "HeadObject": _get_object,
+    "DeleteObject": _delete_object,
 }

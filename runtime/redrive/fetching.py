@@ -1,0 +1,117 @@
+"""The records that a message points at, from the stream, while they are kept there."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import anyio
+
+from pollers import STREAMS
+from pollers.errors import PositionTrimmed, SourceError, SourceUnavailable
+from pollers.event_records import EventRecord, read_event_record
+from pollers.record import Position, Record
+from pollers.source import StreamSource
+from runtime.core.backoff import backoff
+from runtime.redrive.messages import Pointed
+from runtime.replay.lanes import lane_of
+
+_PATIENCE: Final = 6
+_EMPTY_PAGES: Final = 20
+"""So many in a row, without reaching the last record, mean that it is not there (KIN-16: one says nothing)."""
+
+
+class NotThere(Exception):
+    """The records cannot be had, or not surely those; the text says why."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Fetching:
+    """Opens each stream once."""
+
+    open_stream: Callable[[str, str], StreamSource]
+    """Source and ARN."""
+    _opened: dict[str, StreamSource] = field(default_factory=dict)
+    _retentions: dict[str, float | None] = field(default_factory=dict)
+
+    async def time_left(self, pointed: Pointed, now: float) -> float | None:
+        """Seconds for which the first record is still kept, about; negative when it is gone; None: nobody can tell."""
+        if pointed.payload is not None or not pointed.arrived:
+            return None
+        if pointed.stream_arn not in self._retentions:
+            try:
+                facts = await self._stream(pointed).describe()
+                self._retentions[pointed.stream_arn] = facts.retention
+            except SourceError:
+                self._retentions[pointed.stream_arn] = None  # reading tells what is wrong
+        retention = self._retentions[pointed.stream_arn]
+        return None if retention is None else pointed.arrived + retention - now
+
+    async def records(
+        self, pointed: Pointed, wanted: Callable[[EventRecord], bool], *, lanes: int, whole: bool
+    ) -> list[EventRecord]:
+        """In order. `wanted`: what the mapping's filters let through; `lanes`: its ParallelizationFactor: a message is of one.
+
+        `whole`: take all that lies in the range, also when that is more than the message says. Raises NotThere.
+        """
+        if pointed.payload is not None:
+            return list(pointed.payload)
+        try:
+            found = await self._range(pointed)
+        except PositionTrimmed as error:
+            raise NotThere(f"its records have left the stream: {error}") from error
+        except SourceError as error:
+            raise NotThere(f"its records cannot be read: {error}") from error
+        if not found or found[0].record.id != pointed.first or found[-1].record.id != pointed.last:
+            raise NotThere(_gap(pointed, found))
+        if len(found) > pointed.records:
+            lane = lane_of(found[0].record.group, lanes)
+            chosen = [each for each in found if lane_of(each.record.group, lanes) == lane and wanted(each)]
+            found = chosen if len(chosen) == pointed.records or not whole else found
+        if len(found) != pointed.records and not whole:
+            raise NotThere(
+                f"it speaks of {pointed.records} records, but {len(found)} lie between its first and last one: the mapping had "
+                "another ParallelizationFactor or other filters then. --whole-range runs all of them"
+            )
+        return found
+
+    async def _range(self, pointed: Pointed) -> list[EventRecord]:
+        reader = None
+        failures = empty = 0
+        found: list[Record] = []
+        last = int(pointed.last)
+        while empty < _EMPTY_PAGES and not (found and int(found[-1].id) >= last):
+            try:
+                if reader is None:
+                    reader = await self._stream(pointed).open_shard(pointed.shard, Position.at_record(pointed.first))
+                page = await reader.read(limit=max(1, min(10_000, pointed.records)))
+            except SourceUnavailable:
+                failures += 1
+                if failures >= _PATIENCE:
+                    raise
+                await anyio.sleep(backoff(failures, base=0.3, cap=5.0, jitter=0.5))
+                continue
+            found += page.records
+            empty = 0 if page.records else empty + 1
+            if page.ended:
+                break
+            if not page.records:
+                await anyio.sleep(1 / STREAMS[pointed.source].calls_per_second)
+        return [self._shown(pointed, record) for record in found if int(record.id) <= last]
+
+    def _shown(self, pointed: Pointed, record: Record) -> EventRecord:
+        (shown,) = STREAMS[pointed.source].envelope([record])["Records"]
+        return read_event_record(shown, shard=pointed.shard, arrived=record.arrived)
+
+    def _stream(self, pointed: Pointed) -> StreamSource:
+        if pointed.stream_arn not in self._opened:
+            self._opened[pointed.stream_arn] = self.open_stream(pointed.source, pointed.stream_arn)
+        return self._opened[pointed.stream_arn]
+
+
+def _gap(pointed: Pointed, found: Sequence[EventRecord]) -> str:
+    if not found:
+        return f"none of its {pointed.records} records is in the stream any more"
+    return (
+        f"the stream holds {len(found)} records from {found[0].record.id} on, but its first is {pointed.first} and its last "
+        f"{pointed.last}: some have left the stream"
+    )
