@@ -185,9 +185,9 @@ class FakeStream:
             raise SourceRejected(f"shard {shard}: no such shard", code="ResourceNotFoundException")
         self._expire(found)
         index = self._index(found, at)
-        if at.kind is PositionKind.AFTER_SEQUENCE_NUMBER and index < found.trimmed:
+        if at.sequence and index < found.trimmed:
             raise PositionTrimmed(f"shard {shard}: the records after {at} are gone", code="TrimmedDataAccessException")
-        return FakeReader(self, found, index, moved=at.kind is PositionKind.AFTER_SEQUENCE_NUMBER)
+        return FakeReader(self, found, index, moved=bool(at.sequence))
 
     def _index(self, shard: FakeShard, at: Position) -> int:
         """Of the first record after a position."""
@@ -201,6 +201,9 @@ class FakeStream:
                 return max(shard.trimmed, next(later, len(shard.records)))
             case PositionKind.AFTER_SEQUENCE_NUMBER:
                 later = (index for index, record in enumerate(shard.records) if int(record.id) > int(at.sequence))
+                return next(later, len(shard.records))
+            case PositionKind.AT_SEQUENCE_NUMBER:
+                later = (index for index, record in enumerate(shard.records) if int(record.id) >= int(at.sequence))
                 return next(later, len(shard.records))
             case PositionKind.SHARD_END:
                 msg = f"shard {shard.id}: there is nothing to read at {at}"
