@@ -58,7 +58,8 @@ class QueueLine:
         queues = {queue["name"]: queue for queue in read.endpoint.state.inspect()["queues"]}
         own = queues[self.name]
         self.counts.waiting = own["visible"] + own["delayed"] + own["inFlight"]
-        self.counts.given_up = queues[f"{self.name}-dead"]["visible"]
+        dead = queues[f"{self.name}-dead"]
+        self.counts.given_up = dead["visible"] + dead["inFlight"] + dead["removed"]  # somebody may redrive them meanwhile
         self.counts.succeeded = read.metric("esm_deleted_events_total", self)
         self.counts.failed = read.metric("esm_failed_invoke_events_total", self)
 

@@ -75,6 +75,8 @@ class Queue:
         self.deleted = False
         self.in_flight = 0
         self.delayed = 0
+        self.removed = 0
+        """Messages that were deleted, by whoever received them."""
         self._most_in_flight = most_in_flight
         self._rng = rng
         self._key = rng.randbytes(16)
@@ -266,6 +268,7 @@ class Queue:
         if delay > 0:
             self._deletes.push(now + delay, number, 0)
         else:
+            self.removed += 1
             self._remove(message)
 
     def change_visibility(self, handle: str, seconds: int, *, now: float) -> None:
@@ -309,6 +312,7 @@ class Queue:
         for number in self._expiry.due(now - self.settings.retention):
             self._remove(self._messages[number])
         for number in self._deletes.due(now):
+            self.removed += 1
             self._remove(self._messages[number])
         for number in self._timers.due(now):
             self._show(self._messages[number])

@@ -74,6 +74,7 @@ class LocalState:
                     "visible": queue.visible,
                     "inFlight": queue.in_flight,
                     "delayed": queue.delayed,
+                    "removed": queue.removed,
                 }
                 for queue in self.queues()
             ],
