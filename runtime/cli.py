@@ -21,7 +21,11 @@ def main() -> NoReturn:
     arguments = parser.parse_args()
     try:
         code = arguments.run(arguments)
+        sys.stdout.flush()
     except KeyboardInterrupt:  # before the worker listens for signals
+        code = ExitCode.FAILED
+    except BrokenPipeError:  # whoever read what we print has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = ExitCode.FAILED
     except Exception as error:  # noqa: BLE001  # a bug of ours, or an expected error that a task group has wrapped
         _print_errors(error, debug=arguments.debug)
