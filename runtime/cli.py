@@ -74,6 +74,12 @@ def _endpoint(arguments: argparse.Namespace) -> ExitCode:
     return endpoint(arguments)
 
 
+def _schema(arguments: argparse.Namespace) -> ExitCode:
+    from runtime.commands.schema import schema  # noqa: PLC0415  # as above
+
+    return schema(arguments)
+
+
 class _ShowVersion(argparse.Action):
     """argparse's own wants the text before it knows whether anybody asks for it."""
 
@@ -119,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--seconds", type=float, metavar="N", help="default: until Ctrl-C on a terminal, 20 elsewhere")
     demo.add_argument("--source", choices=("sqs", "kinesis", "dynamodb", "all"), default="all", help="default: %(default)s")
     demo.add_argument("--json", action="store_true", help="print the closing account as JSON")
+    command("schema", _schema, text="print the JSON Schema of esm.yaml, for editors", example="esm schema > esm.schema.json")
     endpoint = command(
         "endpoint",
         _endpoint,
