@@ -30,15 +30,17 @@ class Dialect:
 
     needs: str
     """What must be in it."""
-    option: str
-    """How another is named."""
+    missing: str
+    """What to do when there is no such file."""
+    example: str
+    """A name for one."""
     prepare: Callable[[str], str] = _kept
     """Told the text beforehand."""
     large: bool = False
     """It may have a hundred thousand lines: read by libyaml where it is there, at a quarter of the time."""
 
 
-ESM: Final = Dialect(needs="`functions` and `mappings`", option=", or name another with -c")
+ESM: Final = Dialect(needs="`functions` and `mappings`", missing="create it, or name another with -c", example="esm.yaml")
 
 
 class _Marking:
@@ -74,9 +76,9 @@ def read_document(path: Path, dialect: Dialect = ESM) -> tuple[yaml.Node | None,
 def _unreadable(path: Path, fault: OSError | ValueError, dialect: Dialect) -> str:
     match fault:
         case FileNotFoundError():
-            return f"there is no such file: create it{dialect.option}"
+            return f"there is no such file: {dialect.missing}"
         case IsADirectoryError():
-            return f"this is a folder, not a file: name the file in it, as in {path / 'esm.yaml'}"
+            return f"this is a folder, not a file: name the file in it, as in {path / dialect.example}"
         case OSError():
             return f"the file cannot be read: {fault.strerror or fault}"
         case _:

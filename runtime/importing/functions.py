@@ -106,7 +106,9 @@ class Functions:
         if isinstance(runtime, str) and not runtime.startswith("python"):
             at = properties.line("Runtime", line)
             self.findings.leave_out(
-                place.line, place.what, f"{logical} runs on {runtime} (line {at}), and handlers are Python here"
+                place.line,
+                place.what.removesuffix(".FunctionName"),
+                f"{logical} runs on {runtime} (line {at}), and handlers are Python here",
             )
             return None
         key = self._key(logical)

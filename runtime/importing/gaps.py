@@ -6,7 +6,7 @@ from typing import Final
 
 from runtime.importing.values import Gap, Text
 
-_SEAM: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_SEAM: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z0-9])(?=[A-Z][a-z])")
 _LONGEST: Final = 100
 
 

@@ -78,7 +78,11 @@ def _joined(found: re.Match[str]) -> str:
 
 
 _TEMPLATE: Final = Dialect(
-    needs="`Resources`, or the `functions` of a serverless.yml", option="", prepare=_yaml_of_json, large=True
+    needs="`Resources`, or the `functions` of a serverless.yml",
+    missing="name a template",
+    example="template.yaml",
+    prepare=_yaml_of_json,
+    large=True,
 )
 
 

@@ -203,23 +203,23 @@ class Resolver:
             reason = f"the {attribute or 'reference'} of {logical} ({kind_name}) is known only when it is deployed: give it"
             return self.gaps.make(words, words, reason, place.line)
         if name is None:
-            sample = self._filled(pattern, _sample_name(resource, logical), sample=True)
+            sample = self._filled(pattern, _sample_name(resource, logical), line, sample=True)
             reason = f"{logical} has no {kind.name}, so CloudFormation makes one: give {_what(kind, attribute)}"
             return self.gaps.make(words, words, reason, line, stand_in=stand_in(sample))
-        return self._filled(pattern, name)
+        return self._filled(pattern, name, line)
 
     def _stream_arn(self, logical: str, words: str, arn: str, name: str | Text | None, line: int) -> Text:
         table = stand_in(name) if name is not None else ""
-        sample = stand_in(self._filled(arn + A_LABEL, table or "table", sample=True))
+        sample = stand_in(self._filled(arn + A_LABEL, table or "table", line, sample=True))
         told = f"`aws dynamodb describe-table --table-name {table or '<its name>'}`"
         reason = (
             f"the ARN of a table's stream is known only when it is deployed: give the LatestStreamArn of {told} for {logical}"
         )
         return self.gaps.make(words, words, reason, line, stand_in=sample)
 
-    def _filled(self, pattern: str, name: str | Text, *, sample: bool = False) -> str | Text:
+    def _filled(self, pattern: str, name: str | Text, line: int, *, sample: bool = False) -> str | Text:
         """`sample`: with something of its kind where region and account are not known."""
-        place = Place(line=1, what="")
+        place = Place(line=line, what="")
         region = self._pseudo("AWS::Region", place) if not sample else self.given.region or SAMPLE_REGION
         account = self._pseudo("AWS::AccountId", place) if not sample else self.given.account or SAMPLE_ACCOUNT
         values: dict[str, Value] = {

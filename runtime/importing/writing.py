@@ -15,7 +15,7 @@ from runtime.importing.values import Block, Gap, Items, Text, Value, parts_of
 _PLAIN: Final = re.compile(r"[A-Za-z./$][A-Za-z0-9_./:@${}*=+-]*[A-Za-z0-9_}/*]|[A-Za-z]")
 _NUMBERLIKE: Final = re.compile(r"[-+.]?[0-9][0-9_.:eExo+-]*|\.[0-9].*")
 _IN_LIST: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
-_SINGLE: Final = re.compile(r"[\x20-\x7e\xa1-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd]*")
+_SINGLE: Final = re.compile(r"[\x20-\x7e\xa1-\u2027\u202a-\ud7ff\ue000-\ufdcf\ufdf0-\ufefe\uff00-\ufffd]*")
 _ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _RESOLVER: Final = yaml.resolver.Resolver()
 _TEXT_TAG: Final = "tag:yaml.org,2002:str"
