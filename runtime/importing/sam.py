@@ -128,12 +128,11 @@ def _events(logical: str, resource: Block, defaults: Block, line: int, findings:
 
 def _document(logical: str, resource: Block, defaults: Block, events: dict[str, Any]) -> dict[str, Any]:
     own = resource.block("Properties")
-    reduced: dict[str, Any] = {key: own[key] for key in (*_KEPT, "IgnoreGlobals") if key in own} | {"Events": events}
+    reduced: dict[str, Any] = {key: own[key] for key in _KEPT if key in own} | {"Events": events}
     common = {key: defaults[key] for key in _KEPT if key in defaults}
     reduced |= {key: value for key, value in _STANDING_IN.items() if key not in reduced and key not in common}
     function: dict[str, Any] = {"Type": FUNCTION, "Properties": reduced}
-    if "Condition" in resource:
-        function["Condition"] = resource["Condition"]
+    function |= {key: resource[key] for key in ("Condition", "IgnoreGlobals") if key in resource}
     return {"Transform": "AWS::Serverless-2016-10-31", "Globals": {"Function": common}, "Resources": {logical: function}}
 
 

@@ -9,6 +9,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import cache
 from importlib.util import find_spec
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from runtime.importing.sam import Translated
 
 _REGION: Final = "us-east-1"
 """Without one the translator looks for it; references to the region stay what they are all the same."""
+_PLUGIN: Final = "make_policy_template_for_function_plugin"
 
 
 class TranslatorMissing(Exception):
@@ -49,14 +51,17 @@ def _answers(documents: list[dict[str, Any]]) -> list[tuple[dict[str, Any], str]
     from boto3.session import Session  # noqa: PLC0415  # only in the process of its own, and optional
     from samtranslator.model.exceptions import InvalidDocumentException  # noqa: PLC0415  # as above
     from samtranslator.parser.parser import Parser  # noqa: PLC0415  # as above
-    from samtranslator.translator.translator import Translator  # noqa: PLC0415  # as above
+    from samtranslator.translator import translator  # noqa: PLC0415  # as above
 
+    # It checks its own policy templates for each document, which is nine tenths of its time, and no policy is in ours.
+    if make := getattr(translator, _PLUGIN, None):
+        setattr(translator, _PLUGIN, cache(make))
     session = Session(aws_access_key_id="none", aws_secret_access_key="none", region_name=_REGION)  # noqa: S106  # made up
     parameters = {name: {"Ref": name} for name in ("AWS::Region", "AWS::Partition")}
     found: list[tuple[dict[str, Any], str]] = []
     for document in documents:
         try:
-            made = Translator({}, Parser(), boto_session=session).translate(document, parameters)
+            made = translator.Translator({}, Parser(), boto_session=session).translate(document, parameters)
         except InvalidDocumentException as refusal:
             found.append(({}, "; ".join(cause.message for cause in refusal.causes)))
         except Exception as error:  # noqa: BLE001  # values of wrong types make it fail in a hundred ways
