@@ -44,6 +44,7 @@ _FUNCTION_KEYS: Final = (
     "FileSystemConfigs",
 )
 _SECRETS: Final = "the values of its environment variables were copied as they are: see that no secret lies in the file"
+_POLLED: Final = "AWS polls for it too, as long as it is enabled there: disable it before a worker runs it"
 
 
 async def import_account(region: str, function: str | None) -> tuple[Draft, Findings]:
@@ -102,6 +103,8 @@ def account_draft(mappings: list[dict[str, Any]], functions: Mapping[str, dict[s
             findings.leave_out(0, name, "it is being deleted")
         else:
             resources.put(name, _mapping_block(mapping), 0)
+            if mapping.get("State") not in _OFF:
+                findings.note(0, name, _POLLED)
     template = Block({"Resources": resources})
     return draft_of(template, Resolver(template=template, given=Given()), findings, Folders(template="/", esm="/"))
 
