@@ -1,6 +1,7 @@
 """CloudFormation's event source mappings and their functions, as a draft of `esm.yaml`: the one road of every template."""
 
 import re
+from functools import cache
 from typing import Final
 
 from msgspec import inspect, structs
@@ -97,10 +98,15 @@ def _mapping(logical: str, properties: Block, line: int, functions: Functions) -
     return MappingDraft(line=line, properties=block, origin=logical)
 
 
+@cache
+def _fields() -> dict[str, inspect.Type]:
+    info = inspect.type_info(Mapping)
+    return {item.encode_name: item.type for item in info.fields} if isinstance(info, inspect.StructType) else {}
+
+
 def _in_order(properties: Block) -> list[tuple[str, inspect.Type | None]]:
     """Keys to carry over: the known ones in the order of the types, then those that the check of the file will name."""
-    info = inspect.type_info(Mapping)
-    kinds = {item.encode_name: item.type for item in info.fields} if isinstance(info, inspect.StructType) else {}
+    kinds = _fields()
     known = [item.encode_name for item in structs.fields(Mapping) if item.encode_name in properties]
     rest = [key for key in properties if key not in kinds]
     gone = {"FunctionName", "EventSourceArn", "name", "read_share", *_SILENT}

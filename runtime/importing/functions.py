@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Final
 
 from msgspec import inspect
@@ -35,6 +36,7 @@ class Named:
     qualifier: str = ""
 
 
+@cache
 def _fields() -> dict[str, inspect.Type]:
     info = inspect.type_info(schema.Function)
     return {item.encode_name: item.type for item in info.fields} if isinstance(info, inspect.StructType) else {}

@@ -59,7 +59,7 @@ def as_template(root: Block, given: Given, findings: Findings, gaps: Gaps) -> tu
         given = replace(given, stack=stack if isinstance(stack, str) else None)
     own = _block(variables, root, "resources")
     resources = Block({**own.block("Resources")}, dict(own.block("Resources").lines))
-    functions = root.block("functions")
+    functions = _functions(root, findings)
     for name in functions:
         line = functions.line(name, 1)
         function = _block(variables, functions, name, f"functions.{name}")
@@ -74,6 +74,21 @@ def as_template(root: Block, given: Given, findings: Findings, gaps: Gaps) -> tu
     # Parameters and the like are left out: Serverless gives CloudFormation none.
     sections = {key: own[key] for key in ("Mappings", "Conditions", "Parameters") if key in own}
     return Block({**sections, "Resources": resources}, {"Resources": 1}), replace(given, parameters={})
+
+
+def _functions(root: Block, findings: Findings) -> Block:
+    """`functions`, which may be a list of such blocks. What stands in other files is not read."""
+    given, line = root.get("functions"), root.line("functions", 1)
+    items = given if isinstance(given, Items) else Items([given], (line,))
+    found = Block()
+    for number, each in enumerate(items):
+        at = items.line(number, line)
+        if isinstance(each, Block):
+            for name, function in each.items():
+                found.put(name, function, each.line(name, at))
+        else:
+            findings.leave_out(at, "functions", "what stands in another file is not read: put its functions here")
+    return found
 
 
 def _block(variables: Variables, parent: Block, key: str, what: str = "") -> Block:

@@ -34,7 +34,7 @@ def import_template(path: Path, given: Given, *, into: Path) -> tuple[Draft, Fin
 
 def _draft(source: Source, given: Given, findings: Findings, folders: Folders) -> Draft:
     template, gaps = source.root, Gaps()
-    if "Resources" not in template and isinstance(template.get("functions"), Block) and "provider" in template:
+    if "Resources" not in template and template.get("functions") is not None and "provider" in template:
         template, given = as_template(template, given, findings, gaps)
     elif not isinstance(template.get("Resources"), Block):
         raise _error(source, "there are no `Resources` here, nor the `provider` and `functions` of a serverless.yml")

@@ -214,3 +214,11 @@ def test_arns_come_from_resources_also_from_a_list_of_them(tmp_path: Path) -> No
     sources = [each.properties["EventSourceArn"] for each in draft.mappings]
     assert sources[0] == "arn:aws:sqs:eu-west-1:123456789012:shop-dev"
     assert [gap.name for gap in draft.gaps] == ["R_ARN"]
+
+
+def test_functions_may_be_a_list_and_those_of_other_files_are_told(tmp_path: Path) -> None:
+    functions = f"  - ${{file(other.yml)}}\n  - f: {{handler: a.b, events: [{{sqs: '{ARN}'}}]}}\n"
+    draft, findings = imported(tmp_path, functions)
+    assert [each.key for each in draft.functions] == ["f"]
+    assert [(each.line, each.where) for each in findings.left_out] == [(4, "functions")]
+    assert "another file is not read" in findings.left_out[0].message
