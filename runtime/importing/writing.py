@@ -13,7 +13,8 @@ from runtime.importing.findings import Draft
 from runtime.importing.values import Block, Gap, Items, Text, Value, parts_of
 
 _PLAIN: Final = re.compile(r"[A-Za-z./$][A-Za-z0-9_./:@${}*=+-]*[A-Za-z0-9_}/*]|[A-Za-z]")
-_NUMBERLIKE: Final = re.compile(r"[-+.]?[0-9][0-9_.:eExo+-]*|\.[0-9].*")
+_NUMBERLIKE: Final = re.compile(r"\.[0-9].*")
+"""Numbers of YAML 1.2 that YAML 1.1 takes for text (`.5e3`) and that begin like a plain word."""
 _IN_LIST: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _SINGLE: Final = re.compile(r"[\x20-\x7e\xa1-\u2027\u202a-\ud7ff\ue000-\ufdcf\ufdf0-\ufefe\uff00-\ufffd]*")
 _ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}

@@ -3,7 +3,7 @@
 from typing import Any
 
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runtime.config.document import compose
@@ -64,6 +64,7 @@ VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.di
 
 
 @given(st.dictionaries(KEYS, VALUES, min_size=1, max_size=3))
+@example({"a": ".5e3", ".5e3": "b"})
 @settings(max_examples=500, deadline=None)
 def test_whatever_is_written_is_read_again(properties: dict[str, Any]) -> None:
     assert as_read(properties) == properties
