@@ -29,6 +29,7 @@ _NOT_CARRIED: Final = {
 }
 _SILENT: Final = frozenset({"Tags", "MetricsConfig"})
 """They have no effect, and nobody misses them."""
+_NESTED: Final = ("AWS::CloudFormation::Stack", "AWS::Serverless::Application")
 _WITHOUT_ARN: Final = "the ARN of its source is not given"
 
 
@@ -38,9 +39,12 @@ def draft_of(template: Block, resolver: Resolver, findings: Findings, folders: F
     mappings: list[MappingDraft] = []
     resources = template.block("Resources")
     for logical, resource in resources.items():
-        if not isinstance(resource, Block) or resource.get("Type") != MAPPING:
-            continue
         line = resources.line(logical, 1)
+        kind = resource.get("Type") if isinstance(resource, Block) else None
+        if kind in _NESTED:
+            findings.leave_out(line, logical, "it is a stack of its own, whose template is not read: import that by itself")
+        if not isinstance(resource, Block) or kind != MAPPING:
+            continue
         if _is_there(resource, resolver, findings, Place(line=line, what=logical)):
             found = _mapping(logical, resource.block("Properties"), line, functions)
             if found is not None:

@@ -246,6 +246,13 @@ def test_conditions_decide_where_they_are_known(condition: str, kept: bool, said
     assert [said in each for each in messages] == ([True] if said else []) if said else not messages
 
 
+@pytest.mark.parametrize("kind", ["AWS::CloudFormation::Stack", "AWS::Serverless::Application"])
+def test_a_stack_in_the_stack_is_told(kind: str) -> None:
+    draft, findings = imported(resources(M=mapping(), Inner={"Type": kind, "Properties": {}}))
+    assert len(draft.mappings) == 1
+    assert ["is a stack of its own" in each.message for each in findings.left_out] == [True]
+
+
 # SAM
 
 
