@@ -64,7 +64,9 @@ async def test_flt_60_a_queue_is_emptied_of_what_does_not_match(
             await queue.wait_counts(seconds=20)
             await wait_until(lambda: len(site.journal("ended")) >= len(wanted), worker.log_text())
             assert sorted(each.body for each in site.journal("ended")) == sorted(wanted)
-            assert await counts(worker) == [len(wanted) + len(unwanted), len(unwanted), len(wanted)]
+            polled, left_out, invoked = await counts(worker)
+            assert polled == left_out + invoked >= len(wanted) + len(unwanted)  # a standard queue may give one twice
+            assert invoked == len(wanted)
             assert await worker.metric("esm_deleted_events_total") == len(wanted)
             assert await worker.stop() == 0
 

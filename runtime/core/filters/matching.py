@@ -1,7 +1,8 @@
 """One alternative of a pattern as a test of views.
 
-Most records have neither lists nor dotted keys where a pattern looks: they are walked once along a tree of the paths. What has
-them is left to `arrays`.
+Records are walked once along a tree of the paths. Lists are walked too where nothing in them may be missing: then all that is
+wanted below must be in one of their members. What is not so simple is left to `arrays`: fields that may be missing from a member,
+lists in lists, keys with dots.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,8 @@ from runtime.core.filters.patterns import DataRule
 from runtime.core.filters.value_tests import Test
 
 Walk = Callable[[dict[str, Any]], bool | None]
-"""Whether an object has what is wanted in it; None where a list or a dotted key is on the way, and `arrays` must look."""
+"""Whether an object has what is wanted in it; None where `arrays` must look."""
+_InList = Callable[[list[Any]], bool | None]
 _MISSING: Final = object()
 
 
@@ -64,19 +66,21 @@ class _Step(Struct, frozen=True):
     below: Walk | None
     nothing_below: bool
     """There need not be anything below."""
+    in_list: _InList | None
+    """Whether a list at the path has what is wanted; None where only `arrays` can tell."""
 
 
 def _walker(fields: Sequence[tuple[tuple[str, ...], Field]]) -> Walk:  # noqa: C901  # see below
     """For paths that begin in the object it is given. One loop on purpose: a call for each step would double the cost."""
     steps = [_step(key, fields) for key in dict.fromkeys(parts[0] for parts, _ in fields)]
-    plain = tuple((step.key, step.test, step.no_value, step.below, step.nothing_below) for step in steps)
+    plain = tuple((step.key, step.test, step.no_value, step.below, step.nothing_below, step.in_list) for step in steps)
     dotted = tuple({".".join(parts[:count]) for parts, _ in fields for count in range(2, len(parts) + 1)})
 
     def walk(value: dict[str, Any]) -> bool | None:  # noqa: C901, PLR0911  # as above
         for key in dotted:
             if key in value:
                 return None
-        for key, test, no_value, below, nothing_below in plain:
+        for key, test, no_value, below, nothing_below, in_list in plain:
             found = value.get(key, _MISSING)
             kind = type(found)
             if kind is dict:
@@ -87,7 +91,9 @@ def _walker(fields: Sequence[tuple[tuple[str, ...], Field]]) -> Walk:  # noqa: C
                     if answer is not True:
                         return answer
             elif kind is list:
-                return None
+                answer = in_list(found) if in_list is not None else None
+                if answer is not True:
+                    return answer
             elif found is _MISSING:
                 if not (no_value and nothing_below):
                     return False
@@ -101,10 +107,48 @@ def _walker(fields: Sequence[tuple[tuple[str, ...], Field]]) -> Walk:  # noqa: C
 def _step(key: str, fields: Sequence[tuple[tuple[str, ...], Field]]) -> _Step:
     here = next((field for parts, field in fields if parts == (key,)), None)
     below = [(parts[1:], field) for parts, field in fields if parts[0] == key and len(parts) > 1]
+    walk = _walker(below) if below else None
+    in_list = None
+    if here is None and walk is not None and not any(field.absent for _, field in below):
+        in_list = _any_object(walk)
+    elif here is not None and not here.absent and walk is None:
+        in_list = _any_value(here.test)
     return _Step(
         key=key,
         test=here.test if here else None,
         no_value=here is None or here.absent,
-        below=_walker(below) if below else None,
+        below=walk,
         nothing_below=all(field.absent for _, field in below),
+        in_list=in_list,
     )
+
+
+def _any_object(below: Walk) -> _InList:
+    def in_list(members: list[Any]) -> bool | None:
+        answer: bool | None = False
+        for member in members:
+            kind = type(member)
+            if kind is dict:
+                found = below(member)
+                if found:
+                    return True
+                if found is None:
+                    answer = None
+            elif kind is list:
+                answer = None
+        return answer
+
+    return in_list
+
+
+def _any_value(test: Test) -> _InList:
+    def in_list(members: list[Any]) -> bool | None:
+        for member in members:
+            kind = type(member)
+            if kind is list:
+                return None
+            if kind is not dict and test(member):
+                return True
+        return False
+
+    return in_list
