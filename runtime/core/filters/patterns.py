@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from runtime.core.filters.errors import FilterError
-from runtime.core.filters.operators import OPERATORS, Field, read_field
-from runtime.core.filters.pattern_text import MAX_DEPTH, Items, Member, Members, Node, read_pattern_text
+from runtime.core.filters.operators import OPERATORS, Field, read_field, shown
+from runtime.core.filters.pattern_text import MAX_DEPTH, Items, Member, Members, read_pattern_text
 
 MAX_LENGTH: Final = 4096
 """Characters of a pattern (FLT-01)."""
@@ -78,7 +78,8 @@ class _Reading:
             case Items():
                 self._leaf(member.node, path)
             case _:
-                raise self._fault(member.node.at, _not_a_list(self._text, member.node), path)
+                advice = f"the values that a field may have stand in a list, as in [{shown(member.node.value)}]"
+                raise self._fault(member.node.at, advice, path)
 
     def _leaf(self, node: Items, path: tuple[str, ...]) -> None:
         joined = ".".join(path)
@@ -112,8 +113,3 @@ class _Reading:
 
     def _fault(self, at: int, explanation: str, path: tuple[str, ...]) -> FilterError:
         return FilterError(explanation, pattern=self._text, offset=at, path=".".join(path))
-
-
-def _not_a_list(text: str, node: Node) -> str:
-    written = text[node.at : node.at + 40].partition("\n")[0].rstrip("}], ")
-    return f"the values that a field may have stand in a list, as in [{written}]"
