@@ -111,6 +111,7 @@ class _QueuePoller:
             keeper=self.keeper,
             drain=parts.drain,
             telemetry=parts.telemetry,
+            tap=parts.status.tap,
             jitter=parts.jitter,
         )
         self._status.begin()
@@ -310,6 +311,8 @@ class _QueuePoller:
             return None
         now = self._now()
         window.add(records, now)
+        if self._status.tap.listening:
+            self._status.tap.received(records, waiting=len(window), due=window.remaining(now))
         self._source_answered(records)
         return len(records)
 
@@ -413,6 +416,10 @@ class _QueuePoller:
                 refused = await self._source.extend(records[::-1], 0)
             kept = [refusal for refusal in refused if not refusal.gone]  # what is gone is with the queue already
             self._telemetry.records_released(len(records) - len(kept), kept, stopping=self._drain.begun)
+            if self._status.tap.listening:
+                self._status.tap.given_back(
+                    records, reason="the worker stops" if self._drain.begun else "not to be delivered now"
+                )
             if self._drain.begun:
                 self._drain.report.released += len(records) - len(kept)
             self._abandon(len(kept))

@@ -209,7 +209,14 @@ class ShardRun:
         self._status.unfinished = len(progress)
         for lane, share in zip(self._lanes, _share_out(records, len(self._lanes)), strict=True):
             lane.window.add(share, now)
+        if self._parts.status.tap.listening:
+            self._tell_received(records, now)
         self._wake_lanes()
+
+    def _tell_received(self, records: tuple[Record, ...], now: float) -> None:
+        due = [left for lane in self._lanes if (left := lane.window.remaining(now, since=lane.free_since)) is not None]
+        waiting = sum(len(lane.window) for lane in self._lanes)
+        self._parts.status.tap.received(records, shard=self._shard, waiting=waiting, due=min(due, default=None))
 
     def _cut_repeated(self, records: tuple[Record, ...]) -> tuple[Record, ...]:
         """Without what was read before, as when a request was answered twice. Compared as numbers (KIN-22)."""
