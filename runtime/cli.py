@@ -74,6 +74,12 @@ def _endpoint(arguments: argparse.Namespace) -> ExitCode:
     return endpoint(arguments)
 
 
+def _tail(arguments: argparse.Namespace) -> ExitCode:
+    from runtime.commands.tail import tail  # noqa: PLC0415  # as above
+
+    return tail(arguments)
+
+
 class _ShowVersion(argparse.Action):
     """argparse's own wants the text before it knows whether anybody asks for it."""
 
@@ -128,4 +134,19 @@ def _parser() -> argparse.ArgumentParser:
     endpoint.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default: %(default)s, this machine alone")
     endpoint.add_argument("--port", type=_port, default=4566, metavar="N", help="default: %(default)s; 0 takes a free one")
     endpoint.add_argument("--seed", type=int, default=0, metavar="N", help="of everything that is random; default: %(default)s")
+    tail = command(
+        "tail",
+        _tail,
+        text="watch what a mapping of a running worker receives and what becomes of it, or what comes into a source",
+        example="esm tail orders-queue -v",
+    )
+    tail.add_argument("target", metavar="NAME|ARN", help="a mapping of a running worker, or a source, which needs no worker")
+    tail.add_argument("-c", "--config", metavar="FILE", help="says where the worker is, and what is filtered; default: esm.yaml")
+    tail.add_argument("--worker", metavar="URL", help="of a worker's metrics and health; default: `worker: {http: ...}` of FILE")
+    tail.add_argument("-v", "--verbose", action="store_true", help="also a line for each record")
+    tail.add_argument("--from", dest="start", metavar="WHERE", help="of a stream: LATEST (default), TRIM_HORIZON, or a time")
+    tail.add_argument("--peek", action="store_true", help="of a queue: look although that counts as a receive")
+    tail.add_argument("--seconds", type=float, metavar="N", help="end after so long; default: at Ctrl-C")
+    tail.add_argument("--batches", type=int, metavar="N", help="end after so many batches, or pages of a source")
+    tail.add_argument("--json", action="store_true", help="print JSON lines")
     return parser

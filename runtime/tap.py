@@ -12,7 +12,6 @@ from typing import Final, assert_never
 from handlers.invoker import FunctionError, NotInvoked, Outcome, Succeeded
 from pollers.record import Record
 from pollers.source import Refusal
-from runtime.clock import now
 from runtime.core.batching import Batch
 from runtime.core.decisions import Decision
 from runtime.listener import Listener
@@ -51,18 +50,19 @@ class TooManyListenersError(Exception):
 class Tap:
     """Of one mapping; used on its event loop only."""
 
-    __slots__ = ("_began", "_clock", "_detailed", "_listeners", "listening")
+    __slots__ = ("_began", "_clock", "_detailed", "_listeners", "_stopwatch", "listening")
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        """`clock`: the wall clock, epoch seconds."""
+    def __init__(self, clock: Callable[[], float] = time.time, stopwatch: Callable[[], float] = time.perf_counter) -> None:
+        """`clock`: the wall clock, epoch seconds. `stopwatch`: monotonic, and finer than that of the loop."""
         self.listening = False
         """To be asked before anything else is called."""
         self._clock = clock
+        self._stopwatch = stopwatch
         self._detailed = False
         """Somebody wants to know of each record."""
         self._listeners: list[Listener] = []
         self._began: dict[str, float] = {}
-        """When invocations began, by request id: monotonic seconds."""
+        """When invocations began, by request id, on the stopwatch."""
 
     @contextmanager
     def listen(self, *, records: bool) -> Iterator[Listener]:
@@ -97,7 +97,7 @@ class Tap:
                 shard=shard,
                 records=len(records),
                 bytes=_bytes(records),
-                age=None if oldest is None else max(0.0, at - oldest),
+                age=None if oldest is None else round(max(0.0, at - oldest), 3),
                 waiting=waiting,
                 due=due,
                 details=self._details(records),
@@ -119,7 +119,7 @@ class Tap:
         """An invocation begins."""
         if len(self._began) >= _MOST_RUNNING:
             self._began.clear()
-        self._began[request_id] = now()
+        self._began[request_id] = self._stopwatch()
         first, last = _ends(batch.records)
         self._publish(
             Invoked(
@@ -153,7 +153,7 @@ class Tap:
                 first=first,
                 last=last,
                 outcome=word,
-                duration=None if began is None else now() - began,
+                duration=None if began is None else round(self._stopwatch() - began, 6),
                 attempt=batch.retries + 1,
                 throttles=batch.throttles,
                 done=len(decision.settled),

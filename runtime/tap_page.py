@@ -111,7 +111,7 @@ def standing_of(status: MappingStatus, *, at: float) -> Standing:
     errors = [status.error, status.state_error]
     why = [str(each) for each in (status.paused, *errors) if each]
     if status.overdue:
-        why.append(f"{status.overdue} handlers run on past their time limit")
+        why.append("handlers run on past their time limit, each on a slot")
     for shard in status.shards.values():
         reasons = [block.reason for block in shard.blocks.values() if not block.attempt]
         why += [f"{shard.shard}: {reason}" for reason in dict.fromkeys(reasons)]
