@@ -417,12 +417,15 @@ class _QueuePoller:
             kept = [refusal for refusal in refused if not refusal.gone]  # what is gone is with the queue already
             self._telemetry.records_released(len(records) - len(kept), kept, stopping=self._drain.begun)
             if self._status.tap.listening:
-                self._status.tap.given_back(
-                    records, reason="the worker stops" if self._drain.begun else "not to be delivered now"
-                )
+                self._tell_released(records, kept)
             if self._drain.begun:
                 self._drain.report.released += len(records) - len(kept)
             self._abandon(len(kept))
+
+    def _tell_released(self, records: tuple[Record, ...], kept: list[Refusal]) -> None:
+        held = {refusal.record.handle for refusal in kept}
+        back = [record for record in records if record.handle not in held]
+        self._status.tap.given_back(back, reason="the worker stops" if self._drain.begun else "not to be delivered now")
 
     def _abandon(self, records: int) -> None:
         if records:

@@ -99,7 +99,7 @@ class Tap:
                 bytes=_bytes(records),
                 age=None if oldest is None else round(max(0.0, at - oldest), 3),
                 waiting=waiting,
-                due=due,
+                due=None if due is None else round(due, 3),
                 details=self._details(records),
             )
         )

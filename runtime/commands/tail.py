@@ -16,6 +16,8 @@ def tail(arguments: argparse.Namespace) -> ExitCode:
     for option, value in (("--seconds", arguments.seconds), ("--batches", arguments.batches)):
         if value is not None and not (value > 0 and math.isfinite(value)):
             raise CommandError(f"{option} {value}: give a number above 0")
+    if not arguments.target:
+        raise CommandError("give the name of a mapping of a running worker, or the ARN of a source")
     of_source = any(sign in arguments.target for sign in ":/")  # no name of a mapping has one
     _check_options(arguments, of_source=of_source)
     screen = Screen(as_json=arguments.json)

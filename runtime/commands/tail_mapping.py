@@ -57,7 +57,8 @@ async def _follow(feed: WorkerFeed, text: MappingText, screen: Screen, *, batche
     async with aclosing(feed.lines()) as lines:
         async for line in lines:
             if isinstance(line, Gone):
-                screen.note(f"the worker is gone: {line.reason}; waiting until it is back (Ctrl-C ends this)", style="bold")
+                gone = f"the worker is gone: {line.reason}; " if line.reason else ""
+                screen.note(f"{gone}waiting until it is back (Ctrl-C ends this)", style="bold")
                 continue
             screen.json(line.raw)
             if line.event is None:

@@ -1,6 +1,7 @@
 """The lines of a worker's `/mappings/NAME/tail`, over its restarts."""
 
 import json
+import os
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -44,7 +45,8 @@ class FeedLine:
 class Gone:
     """The worker went away. It is tried again until it is back, and then its first line comes again."""
 
-    reason: str
+    reason: str | None
+    """None where its own last line said so."""
 
 
 class WorkerFeed:
@@ -63,13 +65,13 @@ class WorkerFeed:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=_SILENCE)
         async with aiohttp.ClientSession(timeout=timeout) as http:
             while True:
-                reason = "the connection ended"
+                reason: str | None = "the connection ended"
                 try:
                     async with aclosing(self._read(http)) as lines:
                         async for line in lines:
                             reached, told = True, False
                             if isinstance(line.event, Closed):
-                                reason = line.event.reason
+                                reason = None
                             yield line
                 except (aiohttp.ClientError, TimeoutError, OSError) as error:
                     reason = _shown(error)
@@ -125,7 +127,10 @@ def _json(text: str) -> dict[str, object]:
 
 def _shown(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
-        return error.os_error.strerror or str(error.os_error)
+        number = error.os_error.errno
+        return os.strerror(number) if number and number > 0 else str(error.os_error)
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "the connection broke off"
     if isinstance(error, TimeoutError):
         return "no answer in time"
     return str(error) or type(error).__name__

@@ -6,6 +6,7 @@ parents, from their beginning, so that the records of a key come in order.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
 import anyio
@@ -72,7 +73,7 @@ class StreamView:
         async with anyio.create_task_group() as tasks:
             self._follow_new(shards, tasks, start=self._start)
             opened = sum(not self._ended[shard.id].is_set() for shard in shards)
-            self._tell(Remark(text=f"{opened} of {len(shards)} shards to read, from {self._start}"))
+            self._tell(Remark(text=f"{opened} of {len(shards)} shards to read, from {_shown(self._start)}"))
             while True:
                 with anyio.move_on_after(_LIST_EVERY):
                     await self._relist.wait()
@@ -157,3 +158,9 @@ class StreamView:
     def _recovered(self, shard: str) -> None:
         if self._told.pop(shard, None) is not None and not self._told:
             self._tell(Remark(text="the stream answers again"))
+
+
+def _shown(position: Position) -> str:
+    if position.kind is PositionKind.AT_TIMESTAMP:
+        return f"{datetime.fromtimestamp(position.timestamp, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return str(position)

@@ -15,6 +15,7 @@ from runtime.drain import Drain
 from runtime.queue_mapping import QueueParts, run_queue_mapping
 from runtime.slots import Slots
 from runtime.status import MappingStatus
+from runtime.tap import Tap
 from runtime.telemetry import Telemetry
 from tests.fakes.queue import ARN, FakeQueue
 
@@ -85,6 +86,7 @@ async def running(
     function_limiter: anyio.CapacityLimiter | None = None,
     report: bool = False,
     function_timeout: int = 30,
+    tap: Tap | None = None,
 ) -> AsyncIterator[FakeWorker]:
     """Runs the mapping beside the body; ends with a drain, and fails if that does not end."""
     arn = ARN + ".fifo" if queue.fifo else ARN
@@ -99,7 +101,7 @@ async def running(
         maximum_concurrency=concurrency,
     )
     telemetry, drain = Telemetry(), Drain()
-    status = MappingStatus(mapping=mapping, state=MappingState.CREATING)
+    status = MappingStatus(mapping=mapping, state=MappingState.CREATING, tap=tap or Tap())
     parts = QueueParts(
         mapping=mapping,
         function=FunctionSpec(name="f", handler="a.b", code_root=Path("/"), timeout=function_timeout),
