@@ -4,6 +4,7 @@ The read rate of a shard is shared with whoever else reads it, so less than half
 parents, from their beginning, so that the records of a key come in order.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from pollers.source import ShardReader, StreamSource, StreamSpec
 from runtime.clock import now
 from runtime.core.backoff import backoff
 from runtime.core.pacing import plan_read
+from runtime.tail.columns import counted
 
 _SHARE: Final = 0.4
 """Of the read rate of a shard."""
@@ -54,12 +56,21 @@ Tell: TypeAlias = Callable[[Page | Remark], None]
 class StreamView:
     """Of one stream; `run` may be called once."""
 
-    def __init__(self, source: StreamSource, spec: StreamSpec, *, start: Position, tell: Tell) -> None:
-        """`start`: for the shards that are there at first. `tell` is called for each page and remark, and must not wait."""
+    def __init__(
+        self, source: StreamSource, spec: StreamSpec, *, start: Position, tell: Tell, clock: Callable[[], float] = time.time
+    ) -> None:
+        """`start`: for the shards that are there at first. `tell` is called for each page and remark, and must not wait.
+
+        `clock`: the wall clock, epoch seconds.
+        """
         self._source = source
         self._spec = spec
         self._start = start
         self._tell = tell
+        self._clock = clock
+        self._listed = 0
+        self._opening: set[str] = set()
+        """The shards of the first listing that are to be opened at LATEST: once all are, nothing that comes is missed."""
         self._ended: dict[str, anyio.Event] = {}
         """For each shard that is known, whether it was read to its end."""
         self._relist = anyio.Event()
@@ -72,8 +83,12 @@ class StreamView:
         shards = await self._source.list_shards()
         async with anyio.create_task_group() as tasks:
             self._follow_new(shards, tasks, start=self._start)
-            opened = sum(not self._ended[shard.id].is_set() for shard in shards)
-            self._tell(Remark(text=f"{opened} of {len(shards)} shards to read, from {_shown(self._start)}"))
+            self._listed = len(shards)
+            to_read = {shard.id for shard in shards if not self._ended[shard.id].is_set()}
+            if self._start.kind is PositionKind.LATEST and to_read:
+                self._opening = to_read
+            else:
+                self._tell_begun(len(to_read))
             while True:
                 with anyio.move_on_after(_LIST_EVERY):
                     await self._relist.wait()
@@ -97,16 +112,28 @@ class StreamView:
                     self._tell(Remark(shard=shard.id, text=f"new, after {' and '.join(shard.parents) or 'no other'}"))
                 tasks.start_soon(self._follow, shard, start, name=shard.id)
 
+    def _tell_begun(self, shards: int) -> None:
+        self._tell(Remark(text=f"{shards} of {counted(self._listed, 'shard')} to read, from {_shown(self._start)}"))
+
+    def _opened(self, shard: str) -> None:
+        if shard in self._opening:
+            self._opening.remove(shard)
+            if not self._opening:
+                self._tell_begun(sum(not ended.is_set() for ended in self._ended.values()))
+
     async def _follow(self, shard: Shard, at: Position) -> None:
         for parent in shard.parents:
             if parent in self._ended:
                 await self._ended[parent].wait()
+        opened_at = self._clock()
         reader: ShardReader | None = None
         failures = 0
         while True:
             try:
                 async with self._reads:
-                    reader = reader or await self._source.open_shard(shard.id, at)
+                    if reader is None:
+                        reader = await self._source.open_shard(shard.id, at)
+                        self._opened(shard.id)
                     asked_at = now()
                     page = await reader.read(limit=_PAGE)
             except PositionTrimmed as error:
@@ -120,6 +147,7 @@ class StreamView:
                     return
                 failures += 1
                 await self._rest(shard.id, error, failures=failures)
+                at = Position.at(opened_at) if at.kind is PositionKind.LATEST else at  # what it meant at the first try
                 continue
             failures = 0
             self._recovered(shard.id)
