@@ -76,7 +76,7 @@ class MappingText:
                 return []
             case _:
                 lines = self._traffic(event)
-                return [*lines, *self._details(event.details)] if lines else []
+                return [*lines, *self._details(event.details)] if lines and not isinstance(event, Received) else lines
 
     def _traffic(self, event: Traffic) -> list[Text]:  # noqa: PLR0911  # one for each thing that can happen
         match event:

@@ -134,24 +134,42 @@ async def test_a_reader_that_does_not_read_holds_nothing_up_and_is_told_what_it_
     status = a_status("orders")
     async with served(status) as port:
         with socket.socket() as raw:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            raw.setblocking(False)  # positional only
-            loop = asyncio.get_running_loop()
-            await loop.sock_connect(raw, ("127.0.0.1", port))
-            await loop.sock_sendall(raw, b"GET /mappings/orders/tail HTTP/1.1\r\nHost: x\r\n\r\n")
-            await wait_until(lambda: status.tap.listening, "somebody listens", seconds=5)
-            told = 0
-            for _ in range(40):  # far more than the buffers of the sockets and the listener hold
-                for _ in range(2000):
-                    status.tap.invoked(BATCH, f"request-{told}")
-                    told += 1
-                await asyncio.sleep(0.005)
+            await _ask_and_do_not_read(raw, port, status)
+            told = await _tell_much(status)
             await asyncio.sleep(0.3)
             received = await _read_until(raw, b"lines_lost")
     lines = [from_line(part) for part in received.split(b"\r\n") if part.startswith(b'{"event":"lines_lost"')]
     assert lines
     assert isinstance(lines[0], LinesLost)
     assert 0 < lines[0].lines < told
+
+
+async def test_a_reader_that_takes_nothing_for_long_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.tap_page._PATIENCE", 0.3)
+    status = a_status("orders")
+    async with served(status) as port:
+        with socket.socket() as raw:
+            await _ask_and_do_not_read(raw, port, status)
+            await _tell_much(status)
+            await wait_until(lambda: not status.tap.listening, "nobody listens", seconds=5)
+
+
+async def _ask_and_do_not_read(raw: socket.socket, port: int, status: MappingStatus) -> None:
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(raw, ("127.0.0.1", port))
+    await loop.sock_sendall(raw, b"GET /mappings/orders/tail HTTP/1.1\r\nHost: x\r\n\r\n")
+    await wait_until(lambda: status.tap.listening, "somebody listens", seconds=5)
+
+
+async def _tell_much(status: MappingStatus) -> int:
+    """Far more than the buffers of the sockets and the listener hold; how many lines."""
+    for turn in range(40):
+        for number in range(2000):
+            status.tap.invoked(BATCH, f"request-{turn}-{number}")
+        await asyncio.sleep(0.005)
+    return 80_000
 
 
 async def _read_until(raw: socket.socket, wanted: bytes) -> bytes:

@@ -85,8 +85,9 @@ async def test_a_throttled_batch_that_is_let_go_is_told_as_given_back() -> None:
     with listening(tap) as heard:
         async with running(queue, FakeInvoker(throttled), tap=tap) as worker:
             await worker.wait(lambda: worker.metric("esm_throttles_total") > 0)
-            while not heard.of(GivenBack):
-                await heard.hear()
+            with anyio.fail_after(600):
+                while not heard.of(GivenBack):
+                    await heard.hear()
             worker.scope.cancel()
     assert heard.of(InvocationEnded)[0].outcome == "throttled"
     assert "throttled" in heard.of(GivenBack)[0].reason
@@ -143,8 +144,9 @@ async def test_sqs_56_a_refused_delete_is_told() -> None:
 
 async def watch(world: World, heard: Heard, until: type, count: int = 1) -> None:
     async with world.running():
-        while len(heard.of(until)) < count:
-            await heard.hear()
+        with anyio.fail_after(2 * 3600):
+            while len(heard.of(until)) < count:
+                await heard.hear()
 
 
 @virtual_time
