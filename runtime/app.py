@@ -77,7 +77,7 @@ class Worker:
     async def run(self, *, task_status: TaskStatus[Running] = anyio.TASK_STATUS_IGNORED) -> None:
         """Run until the drain has ended. Raises HttpError if the port cannot be had, StateError if the state cannot be used."""
         worker = self._config.worker
-        pages = WorkerPages(self._telemetry, self._statuses, self._drain)
+        pages = WorkerPages(self._telemetry, self._statuses, self._drain, worker=worker.id)
         async with AsyncExitStack() as stack:
             store = None
             if any(mapping.stream for mapping in self._config.mappings):

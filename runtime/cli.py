@@ -108,6 +108,12 @@ def _import(arguments: argparse.Namespace) -> ExitCode:
     return import_(arguments)
 
 
+def _tail(arguments: argparse.Namespace) -> ExitCode:
+    from runtime.commands.tail import tail  # noqa: PLC0415  # as above
+
+    return tail(arguments)
+
+
 class _ShowVersion(argparse.Action):
     """argparse's own wants the text before it knows whether anybody asks for it."""
 
@@ -234,4 +240,19 @@ def _parser() -> argparse.ArgumentParser:
         example="esm redrive arn:aws:sqs:eu-west-1:123456789012:orders-failed -f orders",
     )
     options.add_redrive(redrive)
+    tail = command(
+        "tail",
+        _tail,
+        text="watch what a mapping of a running worker receives and what becomes of it, or what comes into a source",
+        example="esm tail orders-queue -v",
+    )
+    tail.add_argument("target", metavar="NAME|ARN", help="a mapping of a running worker, or a source, which needs no worker")
+    tail.add_argument("-c", "--config", metavar="FILE", help="says where the worker is, and what is filtered; default: esm.yaml")
+    tail.add_argument("--worker", metavar="URL", help="of a worker's metrics and health; default: `worker: {http: ...}` of FILE")
+    tail.add_argument("-v", "--verbose", action="store_true", help="also a line for each record")
+    tail.add_argument("--from", dest="start", metavar="WHERE", help="of a stream: LATEST (default), TRIM_HORIZON, or a time")
+    tail.add_argument("--peek", action="store_true", help="of a queue: look although that counts as a receive")
+    tail.add_argument("--seconds", type=float, metavar="N", help="end after so long; default: at Ctrl-C")
+    tail.add_argument("--batches", type=int, metavar="N", help="end after so many batches, or pages of a source")
+    tail.add_argument("--json", action="store_true", help="print JSON lines")
     return parser

@@ -16,6 +16,7 @@ from runtime.core.decisions import Decision, decide_queue
 from runtime.core.mapping import EventSourceMapping
 from runtime.drain import Drain
 from runtime.request_ids import new_request_id
+from runtime.tap import Tap
 from runtime.telemetry import MappingTelemetry
 from runtime.visibility import Held, VisibilityKeeper
 
@@ -52,6 +53,7 @@ class QueueDelivery:
         keeper: VisibilityKeeper,
         drain: Drain,
         telemetry: MappingTelemetry,
+        tap: Tap,
         jitter: Callable[[], float],
     ) -> None:
         self._mapping = mapping
@@ -61,6 +63,7 @@ class QueueDelivery:
         self._keeper = keeper
         self._drain = drain
         self._telemetry = telemetry
+        self._tap = tap
         self._jitter = jitter
         self._now = loop_clock()
 
@@ -72,6 +75,8 @@ class QueueDelivery:
         self._telemetry.batch_released(len(batch.records), size=batch.size, waited=self._now() - held.received)
         while True:
             request_id = new_request_id()
+            if self._tap.listening:
+                self._tap.invoked(batch, request_id)
             with self._keeper.keep(held):
                 outcome = await self._invoke(batch, request_id)
                 decision = decide_queue(batch, outcome, report_item_failures=self._mapping.report_item_failures)
@@ -88,6 +93,8 @@ class QueueDelivery:
             pause = backoff(batch.throttles, base=_THROTTLE_BASE, cap=_THROTTLE_CAP, jitter=self._jitter())
             if self._now() + pause >= held.until or held.lost:
                 self._telemetry.throttled_batch_let_go(len(batch.records))
+                if self._tap.listening:
+                    self._tap.given_back(batch.records, reason="throttled until the visibility timeout was over")
                 return Delivered(returned=batch.records, invoked=False)
             if not await self._drain.pause(pause):
                 return Delivered(released=batch.records, invoked=False)
@@ -102,6 +109,8 @@ class QueueDelivery:
             self._telemetry.invocation_ended(duration=self._now() - began)
 
     def _tell(self, outcome: Outcome, decision: Decision, batch: Batch, request_id: str) -> None:
+        if self._tap.listening:
+            self._tap.ended(outcome, decision, batch, request_id)
         records = len(batch.records)
         match outcome:
             case Succeeded():
@@ -120,6 +129,8 @@ class QueueDelivery:
             return
         refused = await delete_twice(self._source, settled)
         self._telemetry.records_deleted(len(settled) - len(refused), refused)
+        if refused and self._tap.listening:
+            self._tap.delete_refused(refused)
 
 
 async def delete_twice(source: QueueSource, records: Sequence[Record]) -> list[Refusal]:

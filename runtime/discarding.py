@@ -10,6 +10,7 @@ from runtime.core.decisions import EXPIRED, Decision
 from runtime.core.failure_record import failure_body, mapping_uuid
 from runtime.stream_parts import StreamParts
 from runtime.stream_telemetry import StreamTelemetry
+from runtime.tap_events import Fate
 
 
 class Discarder:
@@ -24,6 +25,7 @@ class Discarder:
         """Whether a destination is to be told; what none is told of is counted and logged here."""
         if decision.condition == EXPIRED:
             self._telemetry.records_expired(self._shard, decision.discarded)
+            self._tell(decision, "expired")
         elif self._parts.destination is None:
             self._drop(decision, "the mapping has no on-failure destination")
         else:
@@ -44,6 +46,7 @@ class Discarder:
             await destination.send(self._failure_record(batch, decision, outcome, request_id, event))
         except DestinationError as error:
             self._telemetry.destination_failed(self._shard, error, records=len(decision.discarded))
+            self._tell(decision, "refused", str(error))
             if self._parts.block_on_destination_failure:
                 return str(error)
             self._drop(decision, str(error))
@@ -51,6 +54,7 @@ class Discarder:
             self._telemetry.records_sent_away(
                 self._shard, decision.discarded, condition=decision.condition or "", destination=self._parts.settings.destination
             )
+            self._tell(decision, "sent")
         return None
 
     def _failure_record(
@@ -75,3 +79,10 @@ class Discarder:
     def _drop(self, decision: Decision, reason: str) -> None:
         condition = decision.condition or ""
         self._telemetry.records_dropped(self._shard, decision.discarded, condition=condition, reason=reason)
+        self._tell(decision, "dropped", reason)
+
+    def _tell(self, decision: Decision, fate: Fate, message: str | None = None) -> None:
+        tap = self._parts.status.tap
+        if tap.listening:
+            destination = self._parts.settings.destination
+            tap.given_up(decision, shard=self._shard, fate=fate, destination=destination, message=message)

@@ -12,6 +12,7 @@ from aiohttp import web
 from runtime.drain import Drain
 from runtime.errors import UserError
 from runtime.status import MappingStatus
+from runtime.tap_page import TailPage
 from runtime.telemetry import Telemetry
 
 
@@ -20,16 +21,23 @@ class HttpError(UserError):
 
 
 class WorkerPages:
-    """The four pages. They answer from memory and never wait."""
+    """The pages. They answer from memory and never wait; that of a tail goes on until the worker stops."""
 
-    def __init__(self, telemetry: Telemetry, statuses: Sequence[MappingStatus], drain: Drain) -> None:
+    def __init__(self, telemetry: Telemetry, statuses: Sequence[MappingStatus], drain: Drain, *, worker: str) -> None:
+        """`worker`: the name of this one."""
         self._telemetry = telemetry
         self._statuses = statuses
         self._drain = drain
+        self._tail = TailPage(statuses, worker=worker)
 
     def routes(self) -> list[web.RouteDef]:
         pages = {"/metrics": self.metrics, "/healthz": self.healthz, "/readyz": self.readyz, "/mappings": self.mappings}
-        return [web.get(path, page) for path, page in pages.items()]
+        tail = web.get("/mappings/{name}/tail", self._tail.tail, allow_head=False)
+        return [*(web.get(path, page) for path, page in pages.items()), tail]
+
+    async def close(self, _: web.Application) -> None:
+        """Whoever reads a tail gets its last line."""
+        self._tail.close()
 
     async def metrics(self, _: web.Request) -> web.Response:
         body, content_type = self._telemetry.rendered()
@@ -61,6 +69,7 @@ async def serve_pages(pages: WorkerPages, host: str, port: int) -> AsyncIterator
     """Serve while the body runs; gives the port (the one that was found when `port` is 0). Raises HttpError if it cannot."""
     app = web.Application()
     app.add_routes(pages.routes())
+    app.on_shutdown.append(pages.close)
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
     try:

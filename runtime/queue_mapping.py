@@ -114,6 +114,7 @@ class _QueuePoller:
             keeper=self.keeper,
             drain=parts.drain,
             telemetry=parts.telemetry,
+            tap=parts.status.tap,
             jitter=parts.jitter,
         )
         self._status.begin()
@@ -338,7 +339,11 @@ class _QueuePoller:
         if unwanted:
             self._telemetry.records_filtered_out(len(unwanted))
             left_out += unwanted
-        window.add(wanted, self._now())
+        now = self._now()
+        window.add(wanted, now)
+        if self._status.tap.listening:
+            self._status.tap.received(records, waiting=len(window), due=window.remaining(now))
+            self._status.tap.filtered(unwanted, why=self._sieve.why)
         return len(records)
 
     async def _delete(self, left_out: list[Record]) -> None:
@@ -456,9 +461,16 @@ class _QueuePoller:
                 refused = await self._source.extend(records[::-1], 0)
             kept = [refusal for refusal in refused if not refusal.gone]  # what is gone is with the queue already
             self._telemetry.records_released(len(records) - len(kept), kept, stopping=self._drain.begun)
+            if self._status.tap.listening:
+                self._tell_released(records, kept)
             if self._drain.begun:
                 self._drain.report.released += len(records) - len(kept)
             self._abandon(len(kept))
+
+    def _tell_released(self, records: tuple[Record, ...], kept: list[Refusal]) -> None:
+        held = {refusal.record.handle for refusal in kept}
+        back = [record for record in records if record.handle not in held]
+        self._status.tap.given_back(back, reason="the worker stops" if self._drain.begun else "not to be delivered now")
 
     def _abandon(self, records: int) -> None:
         if records:

@@ -226,25 +226,26 @@ class ShardRun:
         self._telemetry.mapping.batch_polled(len(records), oldest_age=0.0)
         if records:
             self._mean_cost = _cost(records) / len(records)
-        wanted = records if self._sieve.open else await self._sift(records)
+        wanted, left_out = (records, ()) if self._sieve.open else await self._sift(records)
         self._read_to_end = page.ended
         progress = self._delivery.checkpoints.progress
         if self._sieve.open:
             progress.begin(records)
         self._status.working_since = now if not self._status.unfinished else self._status.working_since
         self._status.unfinished = len(progress)
-        if not wanted:
-            self._caught_up = (self._caught_up or now) if not page.more else None
-            self._wake_lanes()  # one may wait for the end of a tumbling window
-            return
-        self._caught_up = None
-        for lane, share in zip(self._lanes, _share_out(wanted, len(self._lanes)), strict=True):
-            lane.window.add(share, now)
-        self._wake_lanes()
+        if wanted:
+            for lane, share in zip(self._lanes, _share_out(wanted, len(self._lanes)), strict=True):
+                lane.window.add(share, now)
+        self._caught_up = None if wanted or page.more else (self._caught_up or now)
+        if self._parts.status.tap.listening:
+            self._tell_received(records, left_out, now)
+        self._wake_lanes()  # also for nothing: one may wait for the end of a tumbling window
 
-    async def _sift(self, records: tuple[Record, ...]) -> list[Record]:
-        """Those for the function. The others are done with, and the position may pass them."""
-        progress, wanted, passed_until = self._delivery.checkpoints.progress, [], 0.0
+    async def _sift(self, records: tuple[Record, ...]) -> tuple[Sequence[Record], Sequence[Record]]:
+        """Those for the function; the others are done with, and the position may pass them. They are given where one listens."""
+        progress, passed_until = self._delivery.checkpoints.progress, 0.0
+        wanted: list[Record] = []
+        left_out: list[Record] = []
         for begin in range(0, len(records), _SIFT_AT_ONCE):
             if begin:
                 await asyncio.sleep(0)
@@ -257,8 +258,11 @@ class ShardRun:
                 self._telemetry.mapping.records_filtered_out(len(some) - len(passed))
                 passed_until = ends[-1].arrived
                 self._passed.set()
+                if self._parts.status.tap.listening:
+                    kept = {record.id for record in passed}
+                    left_out += [record for record in some if record.id not in kept]
         self._passed_until = max(self._passed_until, passed_until)  # not before, for a window must not end ahead of its records
-        return wanted
+        return wanted, left_out
 
     async def _write_positions(self, worked: anyio.Event) -> None:
         """Of what was left out, until all others have `worked`. What a batch writes meanwhile is not written twice.
@@ -272,6 +276,12 @@ class ShardRun:
             with anyio.move_on_after(_WRITE_EVERY):
                 await worked.wait()
         await self._delivery.checkpoints.advance(())
+
+    def _tell_received(self, records: Sequence[Record], left_out: Sequence[Record], now: float) -> None:
+        due = [left for lane in self._lanes if (left := lane.window.remaining(now, since=lane.free_since)) is not None]
+        waiting = sum(len(lane.window) for lane in self._lanes)
+        self._parts.status.tap.received(records, shard=self._shard, waiting=waiting, due=min(due, default=None))
+        self._parts.status.tap.filtered(left_out, shard=self._shard, why=self._sieve.why)
 
     def _cut_repeated(self, records: tuple[Record, ...]) -> tuple[Record, ...]:
         """Without what was read before, as when a request was answered twice. Compared as numbers (KIN-22)."""

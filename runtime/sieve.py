@@ -16,6 +16,11 @@ class Sieve:
         """Everything passes."""
         self._matches = criteria.matches if criteria else lambda _: True
         self._view = spec.filter_view.reader(criteria.fields if criteria else frozenset())
+        self._criteria = criteria
+
+    def why(self, record: Record) -> tuple[str, ...]:
+        """Why it does not pass, for whoever may not see what is in it."""
+        return self._criteria.explain(self._view(record), values=False) if self._criteria is not None else ()
 
     def part(self, records: Iterable[Record]) -> tuple[list[Record], list[Record]]:
         """Those that pass and those that do not, each in order."""

@@ -8,6 +8,7 @@ import anyio
 from pollers.errors import SourceError, SourceRejected
 from runtime.core.mapping import TRANSITIONS, EventSourceMapping, MappingState, StreamSettings
 from runtime.shard_status import ShardState, ShardStatus
+from runtime.tap import Tap
 
 NOTHING_YET: Final = "No records processed"
 STUCK_AFTER: Final = 60.0
@@ -40,6 +41,8 @@ class MappingStatus:
     state_failing_since: float | None = None
     shards: dict[str, ShardStatus] = field(default_factory=dict)
     """Of a stream, by id."""
+    tap: Tap = field(default_factory=Tap)
+    """Where one listens to what it receives."""
 
     def begin(self) -> None:
         """Nothing runs: the mapping starts, or starts again after a crash."""

@@ -64,6 +64,7 @@ class StreamDelivery:
         """By lane: how the function failed last, and how often in a row it did so."""
         self._slots = FunctionSlots(parts.limiter, status)
         self._discarder = Discarder(parts, held.lease.shard, telemetry)
+        self._tap = parts.status.tap
         self._now = loop_clock()
         self.checkpoints = Checkpoints(parts, held, status=status, telemetry=telemetry)
 
@@ -97,6 +98,8 @@ class StreamDelivery:
                 if not taken:
                     return False
                 request_id = new_request_id()
+                if self._tap.listening:
+                    self._tap.invoked(Batch((), throttles=failures), request_id, shard=self._held.lease.shard)
                 outcome = await self._invoke(partial(self._event, (), final=True, early=early), request_id, records=())
                 self._tell(outcome, Decision(), Batch((), throttles=failures), request_id, 0)
                 if isinstance(outcome, FunctionError):
@@ -153,6 +156,8 @@ class StreamDelivery:
         settings = self._parts.settings
         if settings.tumbling_window:
             self._open_window(batch)
+        if self._tap.listening:
+            self._tap.invoked(batch, request_id, shard=self._held.lease.shard, lane=lane)
         outcome = await self._invoke(partial(self._event, batch.records), request_id, records=batch.records)
         report, stateful = self._parts.mapping.report_item_failures, settings.tumbling_window > 0
         decision = decide_stream(batch, outcome, settings.retry, report_item_failures=report, stateful=stateful)
@@ -241,6 +246,8 @@ class StreamDelivery:
             self._telemetry.mapping.records_abandoned(records)
 
     def _tell(self, outcome: Outcome, decision: Decision, batch: Batch, request_id: str, lane: int) -> None:
+        if self._tap.listening:
+            self._tap.ended(outcome, decision, batch, request_id, shard=self._held.lease.shard, lane=lane)
         telemetry, records = self._telemetry.mapping, len(batch.records)
         match outcome:
             case Succeeded():

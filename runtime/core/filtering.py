@@ -59,10 +59,13 @@ class FilterCriteria:
                 return True
         return False
 
-    def explain(self, view: dict[str, Any]) -> tuple[str, ...]:
-        """For each filter that does not match, why: one line each, long values cut. Empty when all match."""
+    def explain(self, view: dict[str, Any], *, values: bool = True) -> tuple[str, ...]:
+        """For each filter that does not match, why: one line each, long values cut. Empty when all match.
+
+        `values`: false leaves out what stands in the record, for those who may know of it but not see it.
+        """
         return tuple(
-            f"filter {number}: {why_not(one.alternatives, view)}"
+            f"filter {number}: {why_not(one.alternatives, view, values=values)}"
             for number, one in enumerate(self._filters, start=1)
             if not any(each.matches(view) for each in one.alternatives)
         )

@@ -20,6 +20,7 @@ from runtime.shard_status import ShardStatus
 from runtime.status import MappingStatus
 from runtime.stores.memory import MemoryStore
 from runtime.stream_mapping import StreamParts, run_stream_mapping
+from runtime.tap import Tap
 from runtime.telemetry import Telemetry
 from tests.fakes.stream import STREAM_ARN, STREAM_SPEC, FakeStream
 
@@ -137,6 +138,7 @@ class World:
     block: bool = False
     watchdog: float = 300.0
     criteria: FilterCriteria | None = None
+    tap: Tap = field(default_factory=Tap)
 
     def policy(self, **changes: Any) -> "World":
         self.settings = StreamSettings(start=self.settings.start, retry=RetryPolicy(**changes))
@@ -162,7 +164,7 @@ class World:
             criteria=self.criteria,
         )
         telemetry, drain, wire = Telemetry(), Drain(), Wire(self.store)
-        status = MappingStatus(mapping=mapping, state=MappingState.CREATING)
+        status = MappingStatus(mapping=mapping, state=MappingState.CREATING, tap=self.tap)
         parts = StreamParts(
             mapping=mapping,
             function=FunctionSpec(name="f", handler="a.b", code_root=Path("/"), timeout=self.function_timeout),

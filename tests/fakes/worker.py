@@ -16,6 +16,7 @@ from runtime.drain import Drain
 from runtime.queue_mapping import QueueParts, run_queue_mapping
 from runtime.slots import Slots
 from runtime.status import MappingStatus
+from runtime.tap import Tap
 from runtime.telemetry import Telemetry
 from tests.fakes.queue import ARN, FakeQueue
 
@@ -87,6 +88,7 @@ async def running(
     report: bool = False,
     function_timeout: int = 30,
     filters: Sequence[str] = (),
+    tap: Tap | None = None,
 ) -> AsyncIterator[FakeWorker]:
     """Runs the mapping beside the body; ends with a drain, and fails if that does not end."""
     arn = ARN + ".fifo" if queue.fifo else ARN
@@ -102,7 +104,7 @@ async def running(
         criteria=FilterCriteria.compile(filters, data=QUEUES["sqs"].filter_view) if filters else None,
     )
     telemetry, drain = Telemetry(), Drain()
-    status = MappingStatus(mapping=mapping, state=MappingState.CREATING)
+    status = MappingStatus(mapping=mapping, state=MappingState.CREATING, tap=tap or Tap())
     parts = QueueParts(
         mapping=mapping,
         function=FunctionSpec(name="f", handler="a.b", code_root=Path("/"), timeout=function_timeout),

@@ -14,7 +14,7 @@ LIBRARIES = {
     "structlog", "yaml",
 }
 # fmt: on
-FOR_THE_SHOW = {"pygments", "rich", "handlers.examples", "runtime.demo", "runtime.local"}
+FOR_THE_SHOW = {"pygments", "rich", "handlers.examples", "runtime.demo", "runtime.local", "runtime.tail"}
 """What a worker has no use for."""
 FOR_TEMPLATES = {"boto3", "jsonschema", "pydantic", "runtime.importing", "samtranslator"}
 """Nor for these, while it runs on a file of ours."""

@@ -12,23 +12,23 @@ _MOST_FIELDS: Final = 3
 _MOST_ALTERNATIVES: Final = 4
 
 
-def why_not(alternatives: Sequence[Alternative], view: dict[str, Any]) -> str:
-    """Of a view that none of them matches."""
-    reasons = list(dict.fromkeys(_why_not(each, view) for each in alternatives))
+def why_not(alternatives: Sequence[Alternative], view: dict[str, Any], *, values: bool) -> str:
+    """Of a view that none of them matches. `values`: whether what stands in it may be told."""
+    reasons = list(dict.fromkeys(_why_not(each, view, shows=values) for each in alternatives))
     more = len(reasons) - _MOST_ALTERNATIVES
     if more > 0:
         reasons[_MOST_ALTERNATIVES:] = [f"{more} more reasons"]
     return "; or ".join(reasons) if len(reasons) > 1 else reasons[0]
 
 
-def _why_not(alternative: Alternative, view: dict[str, Any]) -> str:
+def _why_not(alternative: Alternative, view: dict[str, Any], *, shows: bool) -> str:
     if not alternative.fits_data(view):
         return _mismatch(alternative, view)
     missed = []
     for wanted in alternative.wanted:
         values = values_at(view, wanted.parts)
         if not any(wanted.field.test(value) for value in values) and (values or not wanted.field.absent):
-            missed.append(_missed(wanted, values, view))
+            missed.append(_missed(wanted, values, view, shows=shows))
     if not missed:
         return f"{_paths(alternative)} match one by one, but not in the same member of a list"
     return ", and ".join(missed[:_MOST_FIELDS]) + (
@@ -45,8 +45,10 @@ def _mismatch(alternative: Alternative, view: dict[str, Any]) -> str:
     return f"{key} is no JSON object, and the pattern wants fields of one" if key in view else f"{key} is not there as JSON"
 
 
-def _missed(wanted: Wanted, values: Sequence[Any], view: dict[str, Any]) -> str:
+def _missed(wanted: Wanted, values: Sequence[Any], view: dict[str, Any], *, shows: bool) -> str:
     path = ".".join(wanted.parts)
+    if values and not shows:
+        return f"{path} has another value, wanted {wanted.field.words}"
     if values:
         found = ", ".join(map(shown, values[:_MOST_VALUES])) + (", ..." if len(values) > _MOST_VALUES else "")
         return f"{path} is {found}, wanted {wanted.field.words}"
