@@ -13,6 +13,8 @@ _LONGEST_LINE: Final = 64 * 1024 * 1024
 """Bytes; an event has 6 MB."""
 _LARGEST_DOCUMENT: Final = 512 * 1024 * 1024
 """Bytes of a file that is one JSON document over many lines: it is read at once."""
+_LONGEST_WORD: Final = 5
+"""Characters of a word of JSON, or of what an escape begins with: half of one at the end of a file was cut off."""
 _BOM: Final = b"\xef\xbb\xbf"
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 
@@ -184,8 +186,10 @@ class FileReader:
         try:
             return decode_first(text, at)
         except json.JSONDecodeError as error:
-            self._number = line + text.count("\n", at, error.pos)
-            if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated"):
+            end = len(text.rstrip())
+            self._number = line + text.count("\n", at, min(error.pos, end))
+            half_a_word = 0 if text.endswith("\n") else _LONGEST_WORD
+            if error.pos >= end - half_a_word or error.msg.startswith("Unterminated"):
                 raise _Wrong("the JSON document ends too early: the file was cut off") from error
             raise _Wrong(f"this is not JSON: {error.msg}, at column {error.colno}") from error
         except ValueError as error:
