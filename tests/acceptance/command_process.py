@@ -58,7 +58,7 @@ async def command(
     site = Site(folder)
     out, err = folder / "stdout.txt", folder / "stderr.txt"
     with out.open("wb") as out_file, err.open("wb") as err_file:
-        process = subprocess.Popen(  # noqa: ASYNC220, PLW1509 - it comes back at once; nothing else runs in this process then
+        process = subprocess.Popen(  # noqa: ASYNC220 - it comes back at once
             [sys.executable, "-m", "runtime", *arguments],
             cwd=folder,
             env=site.environment(endpoint_url, {}),
@@ -66,7 +66,7 @@ async def command(
             stdout=out_file,
             stderr=err_file,
             start_new_session=True,
-            preexec_fn=before,
+            preexec_fn=before,  # noqa: PLW1509 - no thread of the tests holds a lock then
         )
     try:
         yield Command(process, out, err)

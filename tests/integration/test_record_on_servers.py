@@ -98,17 +98,19 @@ async def test_latest_begins_when_it_says_so(stream_server: tuple[Service, Serve
 @pytest.mark.like_aws("ends_split_shards", "child_shards")
 async def test_kin_40_a_stream_that_is_split_and_merged_meanwhile(kinesis_server: Server, tmp_path: Path) -> None:
     path = tmp_path / "a"
-    async with stream_on(kinesis_server) as stream:
-        async with command(tmp_path, kinesis_server.endpoint_url, "record", stream.arn, "-o", "a") as running:
-            await running.wait_told("open\n")
-            texts = [f"{n}" for n in range(60)]
-            await stream.put_many(*texts[:20])
-            low, high = await stream.split((await stream.open_shards())[0])
-            await stream.put_many(*texts[20:40])
-            child = await stream.merge(low, high)
-            await stream.put_many(*texts[40:])
-            await wait_until(lambda: len(so_far(path)) >= 60, f"all are recorded: {running.err}", seconds=45)
-            assert (await running.ended(signal.SIGTERM)).code == 0
+    async with (
+        stream_on(kinesis_server) as stream,
+        command(tmp_path, kinesis_server.endpoint_url, "record", stream.arn, "-o", "a") as running,
+    ):
+        await running.wait_told("open\n")
+        texts = [f"{n}" for n in range(60)]
+        await stream.put_many(*texts[:20])
+        low, high = await stream.split((await stream.open_shards())[0])
+        await stream.put_many(*texts[20:40])
+        child = await stream.merge(low, high)
+        await stream.put_many(*texts[40:])
+        await wait_until(lambda: len(so_far(path)) >= 60, f"all are recorded: {running.err}", seconds=45)
+        assert (await running.ended(signal.SIGTERM)).code == 0
     items = recorded(path)
     assert sorted(map(text_of, items), key=int) == texts
     assert_each_shard_in_order(items)
@@ -121,7 +123,9 @@ async def test_binary_values_of_a_table_are_kept(dynamodb_server: Server, tmp_pa
     async with table_on(dynamodb_server) as table:
         assert isinstance(table, TableHandle)
         data = bytes(range(256))
-        await table.put_item(pk={"S": "a"}, b={"B": data}, bs={"BS": [b"\0", b"\xff"]}, n={"N": "1.5"}, m={"M": {"x": {"NULL": True}}})
+        await table.put_item(
+            pk={"S": "a"}, b={"B": data}, bs={"BS": [b"\0", b"\xff"]}, n={"N": "1.5"}, m={"M": {"x": {"NULL": True}}}
+        )
         await table.delete("a")
         bounds = ("--from", "TRIM_HORIZON", "--to", "now")
         ended = await esm(tmp_path, dynamodb_server.endpoint_url, "record", table.stream_arn, "-o", "a", *bounds)

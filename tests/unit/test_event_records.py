@@ -72,15 +72,20 @@ values: st.SearchStrategy[Any] = st.recursive(
         st.booleans().map(lambda value: {"BOOL": value}),
         st.just({"NULL": True}),
     ),
-    lambda inner: st.lists(inner, max_size=3).map(lambda found: {"L": found})
-    | st.dictionaries(words, inner, max_size=3).map(lambda found: {"M": found}),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda found: {"L": found})
+        | st.dictionaries(words, inner, max_size=3).map(lambda found: {"M": found})
+    ),
     max_leaves=6,
 )
 
 
 @st.composite
 def dynamodb_records(draw: st.DrawFn) -> Record:
-    images = {name: draw(st.dictionaries(words, values, max_size=3)) for name in draw(st.sets(st.sampled_from(["NewImage", "OldImage"])))}
+    images = {
+        name: draw(st.dictionaries(words, values, max_size=3))
+        for name in draw(st.sets(st.sampled_from(["NewImage", "OldImage"])))
+    }
     sent = {
         "eventID": draw(st.uuids()).hex,
         "eventName": draw(st.sampled_from(["INSERT", "MODIFY", "REMOVE"])),
@@ -121,7 +126,7 @@ def sqs_records(draw: st.DrawFn) -> Record:
         "Attributes": draw(st.sampled_from([attributes, {**attributes, "DeadLetterQueueSourceArn": "arn:x"}])),
         **({"MessageAttributes": custom, "MD5OfMessageAttributes": "md5"} if custom else {}),
     }
-    (message,) = _RECEIVED.decode(json.dumps({"Messages": [sent]})).Messages or ()
+    (message,) = _RECEIVED.decode(json.dumps({"Messages": [sent]})).Messages or []
     return sqs_queue(fifo=fifo)._record(message)
 
 
@@ -135,7 +140,9 @@ CASES: Final = {
 @pytest.mark.parametrize("source", CASES)
 @settings(max_examples=80, deadline=None)
 @given(data=st.data())
-def test_what_a_source_gave_is_what_a_recording_gives(source: str, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_what_a_source_gave_is_what_a_recording_gives(
+    source: str, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     """The same event, and the same of all that the rules look at: id, time of arrival, group, and a size that is never too small."""
     strategy, event_of, source_arn, shard = CASES[source]
     record = data.draw(strategy)
@@ -197,7 +204,12 @@ def test_what_is_known_better_than_the_event_says_it_counts() -> None:
     assert read_event_record(shown, arrived=5.25).record.arrived == 5.25
 
 
-MESSAGE: Final = {"messageId": "1", "body": "a", "eventSource": "aws:sqs", "eventSourceARN": "arn:aws:sqs:eu-west-1:123456789012:q"}
+MESSAGE: Final[dict[str, Any]] = {
+    "messageId": "1",
+    "body": "a",
+    "eventSource": "aws:sqs",
+    "eventSourceARN": "arn:aws:sqs:eu-west-1:123456789012:q",
+}
 
 
 def test_a_message_by_hand_needs_neither_handle_nor_attributes() -> None:
@@ -212,7 +224,7 @@ def test_only_messages_of_a_fifo_queue_have_a_group() -> None:
     assert read_event_record(fifo).record.group == "g"
 
 
-KINESIS: Final = {
+KINESIS: Final[dict[str, Any]] = {
     "kinesis": {"sequenceNumber": "1", "data": "", "partitionKey": "k", "approximateArrivalTimestamp": 1.5},
     "eventSource": "aws:kinesis",
     "eventSourceARN": KINESIS_ARN,
@@ -243,14 +255,14 @@ TOLD: Final[dict[str, tuple[Any, str]]] = {
 @pytest.mark.parametrize("case", TOLD)
 def test_what_is_wrong_with_a_record_is_told(case: str) -> None:
     shown, told = TOLD[case]
-    with pytest.raises(ValueError, match=".") as raised:
+    with pytest.raises(ValueError, match=r".") as raised:
         read_event_record(shown)
     assert told in str(raised.value)
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"NaN", b"1e999", b"-Infinity", b"{} x", b"\xff", b"[" * 100_000], ids=repr)
 def test_what_is_no_json_is_a_value_error(text: bytes) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         decode(text)
 
 

@@ -129,7 +129,12 @@ class Peeked:
         if self.facts is not None:
             self.queue.describe = self._describe  # type: ignore[method-assign]  # what the fake cannot be told
         return QueueRecorder(
-            writer=writer, clock=anyio.current_time, spec=SPEC, queue=self.queue, warn=self.warnings.append, **{"hide": 60, **more}
+            writer=writer,
+            clock=anyio.current_time,
+            spec=SPEC,
+            queue=self.queue,
+            warn=self.warnings.append,
+            **{"hide": 60, **more},
         )
 
     async def _describe(self) -> QueueFacts:
@@ -194,7 +199,9 @@ async def test_more_messages_than_can_be_copied_while_they_are_hidden_end_it_wit
     with recording_at(tmp_path / "a") as writer:
         recorder = Peeked(queue).recorder(writer, hide=20)
         await recorder.run()
-    assert recorder.problems == ["the queue holds more than can be copied while messages are hidden for 20 s (--hide): ended after 11"]
+    assert recorder.problems == [
+        "the queue holds more than can be copied while messages are hidden for 20 s (--hide): ended after 11"
+    ]
     assert len(recorded(tmp_path / "a")) == 11
     assert len(queue.visible()) == len(queue.messages)
 
@@ -228,7 +235,7 @@ async def test_what_is_not_given_back_at_once_is_tried_again_and_then_told(tmp_p
     ids = queue.send("a", "b", "c")
     refused = Refusal(record=None, code="x", message="ChangeMessageVisibility: denied", gone=False)  # type: ignore[arg-type]  # set below
 
-    def refuse(operation: str, record: Record) -> Refusal | None:
+    def refuse(_operation: str, record: Record) -> Refusal | None:
         return None if record.id == "m2" else Refusal(record=record, code=refused.code, message=refused.message, gone=False)
 
     queue.refuse = refuse
@@ -297,7 +304,10 @@ async def test_messages_that_come_twice_are_recorded_once(tmp_path: Path) -> Non
 
 Policy = tuple[QueueFacts | SourceError | None, str]
 POLICIES: Final[dict[str, Policy]] = {
-    "none": (QueueFacts(visibility_timeout=30, redrive=False, waiting=5), "It has no dead-letter queue, so nothing is moved. About 5 wait"),
+    "none": (
+        QueueFacts(visibility_timeout=30, redrive=False, waiting=5),
+        "It has no dead-letter queue, so nothing is moved. About 5 wait",
+    ),
     "three": (limited(3), "Its redrive policy (maxReceiveCount 3) moves what was received more often to the dead-letter queue"),
     "unsaid": (limited(None), "Its redrive policy moves messages that were received too often"),
     "denied": (SourceRejected("GetQueueAttributes: denied", code="AccessDenied"), "is not known (GetQueueAttributes: denied)"),

@@ -39,7 +39,7 @@ class Noted:
         assert not [parent for parent in shard.parents if parent in self.begun and parent not in self.ended], "before its parents"
         self.begun.append(shard.id)
 
-    async def take(self, shard: Shard, page: ShardPage, records: Sequence[Record]) -> None:
+    async def take(self, shard: Shard, page: ShardPage, records: Sequence[Record]) -> None:  # noqa: ARG002 - of the Protocol
         self.taken += [record.id for record in records]
         self.by_shard.setdefault(shard.id, []).extend(record.id for record in records)
         await anyio.sleep(self.slow)
@@ -47,7 +47,7 @@ class Noted:
     async def end(self, shard: Shard) -> None:
         self.ended.append(shard.id)
 
-    def trimmed(self, shard: Shard, error: PositionTrimmed) -> None:
+    def trimmed(self, shard: Shard, error: PositionTrimmed) -> None:  # noqa: ARG002 - as above
         self.gaps.append(shard.id)
 
     def open(self, shards: int) -> None:
@@ -72,7 +72,7 @@ async def reading(stream: FakeStream, noted: Noted, wanted: Wanted = FOLLOW) -> 
 
 async def wait(check: Callable[[], bool]) -> None:
     with anyio.fail_after(3600):
-        while not check():
+        while not check():  # noqa: ASYNC110 - of the fake nobody tells
             await anyio.sleep(0.05)
 
 
@@ -397,7 +397,7 @@ async def test_a_service_that_calls_the_trim_horizon_trimmed_is_not_asked_in_a_t
 @virtual_time
 async def test_what_the_taker_raises_ends_it() -> None:
     class Full(Noted):
-        async def take(self, shard: Shard, page: ShardPage, records: Sequence[Record]) -> None:
+        async def take(self, shard: Shard, page: ShardPage, records: Sequence[Record]) -> None:  # noqa: ARG002 - as above
             raise OSError("full")
 
     stream = stream_of(3)
