@@ -42,8 +42,6 @@ class FileReader:
             yield from self._items()
         except _Wrong as fault:
             yield self._flaw(str(fault))
-        except RecursionError:
-            yield self._flaw("the document is nested too deeply")
         except EOFError:
             self._number += 1
             yield self._flaw("the compressed file ends too early: it was cut off here; what stands before it was read")

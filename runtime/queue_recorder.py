@@ -58,8 +58,8 @@ class QueueRecorder(Recorder):
             await self._give_back()
             if self._used_up:
                 self.warn(
-                    f"{self._used_up} messages have now been received as often as the queue allows (maxReceiveCount {limit}): the"
-                    " next receive moves them to the dead-letter queue"
+                    f"for {self._used_up} of these messages that was the last receive which the queue allows (maxReceiveCount"
+                    f" {limit}): the next one moves them to the dead-letter queue"
                 )
 
     async def _look(self) -> int | None:

@@ -49,7 +49,8 @@ def record(arguments: argparse.Namespace) -> ExitCode:
         raise CommandError(str(error)) from error
     if source in QUEUES:
         _check_queue_options(arguments)
-    return run_async(_record, arguments, source, wanted)
+    file = _create(arguments)  # before signals are listened for: a pipe waits for its reader, and that must be possible to end
+    return run_async(_record, arguments, source, wanted, file)
 
 
 def _wanted(arguments: argparse.Namespace, now: float) -> Wanted:
@@ -89,9 +90,8 @@ def _check_queue_options(arguments: argparse.Namespace) -> None:
         raise CommandError(msg)
 
 
-async def _record(arguments: argparse.Namespace, source: str, wanted: Wanted) -> ExitCode:
+async def _record(arguments: argparse.Namespace, source: str, wanted: Wanted, file: RecordingFile) -> ExitCode:
     with stop_signals() as wait_for_signal:
-        file = _create(arguments)
         try:
             async with AwsClients() as clients:
                 recorder, work = _recorder(arguments, source, wanted, clients, RecordingWriter(file))

@@ -96,6 +96,7 @@ async def test_a_gap_is_told_once_and_the_rest_is_recorded(tmp_path: Path) -> No
             tasks.start_soon(read_stream, stream, STREAM_SPEC, Wanted(page=2), recorder)
             await anyio.sleep(0.1)
             stream.trim("shardId-000000000000", 5)
+        recorder.tell(recorder.problems[0])
     assert len(recorder.problems) == 1
     assert "recorded from the oldest record that is left" in recorder.problems[0]
 
@@ -338,7 +339,9 @@ async def test_sqs_55_messages_whose_last_receive_was_used_up_are_counted(tmp_pa
     with recording_at(tmp_path / "a") as writer:
         recorder = peeked.recorder(writer)
         await recorder.run()
-    assert peeked.warnings[1].startswith("2 messages have now been received as often as the queue allows (maxReceiveCount 3)")
+    assert peeked.warnings[1].startswith(
+        "for 2 of these messages that was the last receive which the queue allows (maxReceiveCount 3)"
+    )
     assert recorder.problems == []
 
 

@@ -606,6 +606,7 @@ def test_an_old_file_is_replaced_by_the_first_record_or_at_the_end(tmp_path: Pat
     path = tmp_path / "a"
     path.write_text("old")
     file = write(path, 0, end=False, overwrite=True)
+    RecordingWriter(file).flush()  # there is no record yet
     assert path.read_text() == "old"
     file.close()
     assert path.read_text() == "old"  # and so it stays where it came to nothing

@@ -236,7 +236,7 @@ async def test_from_a_time_to_a_time() -> None:
 @virtual_time
 async def test_a_time_that_is_still_to_come_is_waited_for_and_nothing_before_it_is_missed() -> None:
     stream = stream_of(latency=lambda operation, _: 0.4 if operation == "read" else 0.0)
-    noted = Noted(stream)
+    noted = Noted(stream, slow=0.5)  # the time comes while a page is being taken: one more read is due
     expected: list[str] = []
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(read, stream, noted, Wanted(since=LATEST, until=Position.at(1010.0)))
@@ -246,7 +246,7 @@ async def test_a_time_that_is_still_to_come_is_waited_for_and_nothing_before_it_
             expected += put if 1000.4 < anyio.current_time() < 1010 else []
     assert noted.taken[-1] == expected[-1]
     assert set(expected) <= set(noted.taken)
-    assert anyio.current_time() < 1015
+    assert anyio.current_time() < 1020
 
 
 @virtual_time
