@@ -205,7 +205,7 @@ class DynamodbStream:
             answer = await answer_of("GetShardIterator", asked, on=on, needs="ShardIterator", observe=self._observe)
         except SourceError as error:
             if error.code == "ValidationException" and known.sequence:
-                raise foreign_position(error, stream=self._name) from error
+                raise foreign_position(error, at, stream=self._name) from error
             raise
         iterator: str = answer["ShardIterator"]
         return iterator

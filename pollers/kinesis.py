@@ -242,7 +242,7 @@ class KinesisStream:
             )
         except SourceError as error:
             if error.code in _BADLY_FORMED and at.sequence:
-                raise foreign_position(error, stream=self._name) from error
+                raise foreign_position(error, at, stream=self._name) from error
             raise
         iterator: str = answer["ShardIterator"]
         return iterator

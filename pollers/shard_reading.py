@@ -100,8 +100,10 @@ class IteratorReader:
         return records
 
 
-def foreign_position(error: SourceError, *, stream: str) -> SourceRejected:
+def foreign_position(error: SourceError, at: Position, *, stream: str) -> SourceRejected:
     """What a service means that refuses a sequence number: it does not come from this stream."""
+    if at.kind is PositionKind.AT_SEQUENCE_NUMBER:  # nobody keeps these: somebody gave it
+        return SourceRejected(f"{error}: {at} is no sequence number of this shard of {stream}", code="foreign_position")
     return SourceRejected(
         f"{error}: the position kept for this shard is not of {stream}, which was probably deleted and made again under its"
         " name: delete the mapping's positions, or give the mapping another name, and it begins at its StartingPosition",

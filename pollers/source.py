@@ -19,6 +19,8 @@ class QueueFacts:
     """Seconds for which a received record stays hidden from others."""
     redrive: bool
     """Whether a record that keeps failing ends in a dead-letter queue."""
+    max_receives: int | None = None
+    """After so many receives it goes there with the next one; None: there is no such limit, or the queue does not say."""
     waiting: int = 0
     """About how many records wait to be received."""
 

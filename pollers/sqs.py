@@ -176,6 +176,7 @@ class SqsQueue:
             return QueueFacts(
                 visibility_timeout=int(attributes["VisibilityTimeout"]),
                 redrive=bool(attributes.get("RedrivePolicy")),
+                max_receives=_max_receives(attributes.get("RedrivePolicy")),
                 waiting=int(attributes.get("ApproximateNumberOfMessages", 0)),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -341,6 +342,14 @@ def _size(shape: _Shape, message: _Message, attributes: dict[str, str]) -> int:
     except UnicodeEncodeError:  # a lone surrogate: six bytes as an escape
         texts = len(json.dumps([message.Body, *attributes.values()], separators=(",", ":")))
     return fixed + texts - len("[]") - 3 * len(attributes) - len('""')
+
+
+def _max_receives(policy: str | None) -> int | None:
+    """A number or its digits (SQS-55): servers and accounts have both."""
+    try:
+        return int(json.loads(policy or "{}")["maxReceiveCount"])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _attribute(value: _Attribute) -> dict[str, Any]:

@@ -3,28 +3,32 @@
 The records of a shard come after those of its parents (KIN-40, DDB-13), each shard in order, several shards side by side.
 """
 
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import anyio
 from anyio.abc import TaskGroup
 
-from pollers.errors import PositionTrimmed, SourceUnavailable
+from pollers.errors import PositionTrimmed, SourceRejected, SourceUnavailable
 from pollers.record import LATEST, TRIM_HORIZON, Position, PositionKind, Record, Shard, ShardPage
 from pollers.source import ShardReader, StreamSource, StreamSpec
-from runtime.core.backoff import backoff
+from runtime.patience import Patience
 from runtime.replay.selection import past
 
 _LIST_EVERY: Final = 30.0
 """Seconds between listings while new shards may come."""
-_PATIENCE: Final = 6
-"""Times in a row that a source may be out of reach."""
-_BASE: Final = 0.3
-_CAP: Final = 5.0
+_FIRST_PATIENCE: Final = 15.0
+"""Seconds until it is clear that nobody answers at all."""
 _SHARDS_AT_ONCE: Final = 64
+"""When they are read to their end. Who follows holds all of them open."""
+_READS_AT_ONCE: Final = 16
+"""A page may have 10 MB."""
 _EMPTY_PAGES: Final = 5
 """So many in a row end an open shard whose service does not say how far behind a page is (KIN-16: one says nothing)."""
+_SHOWN: Final = 5
 
 
 class Taker(Protocol):
@@ -52,68 +56,115 @@ class Wanted:
     since: Position = TRIM_HORIZON
     """Sequence numbers are of one shard: then name it in `shards`."""
     until: Position | None = None
-    """A time is not taken any more, a position is the last one."""
+    """A time is not taken any more, a position is the last one. A time that is still to come is waited for."""
     shards: frozenset[str] = field(default_factory=frozenset)
     """Empty: all, and those that come later."""
     follow: bool = False
     """Go on when everything was read, and wait for more."""
     page: int = 10_000
     """Records of one read, at most."""
+    patience: float = _FIRST_PATIENCE
+    """Seconds for which a stream that has answered once may be out of reach."""
 
 
-async def read_stream(source: StreamSource, spec: StreamSpec, wanted: Wanted, taker: Taker) -> None:
-    """Read until all is taken; with `follow` until it is cancelled. Raises SourceError, and what `taker` raises (in groups)."""
-    await _StreamReading(source, spec, wanted, taker).run()
+async def read_stream(
+    source: StreamSource,
+    spec: StreamSpec,
+    wanted: Wanted,
+    taker: Taker,
+    *,
+    clock: Callable[[], float] = time.time,
+    opened: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Read until all is taken; with `follow` until it is cancelled, or every shard that was named has ended.
+
+    `clock`: seconds since the epoch. `opened` is told once, with their number, that the first shards are open: what is put from
+    then on is read. Raises SourceError, and what `taker` raises (in groups).
+    """
+    await _StreamReading(source, spec, wanted, taker, clock=clock, opened=opened).run()
 
 
 class _StreamReading:
-    def __init__(self, source: StreamSource, spec: StreamSpec, wanted: Wanted, taker: Taker) -> None:
+    def __init__(
+        self,
+        source: StreamSource,
+        spec: StreamSpec,
+        wanted: Wanted,
+        taker: Taker,
+        *,
+        clock: Callable[[], float],
+        opened: Callable[[int], None],
+    ) -> None:
         self._source = source
         self._spec = spec
         self._wanted = wanted
         self._taker = taker
+        self._clock = clock
+        self._tell_opened = opened
+        self._first: set[str] | None = None
+        """Shards that are to be open before `opened` is told; None: they were."""
         self._known: set[str] = set()
         self._waiting: dict[str, tuple[Shard, Position]] = {}
         """Shards whose parents are still being read, and where each begins."""
         self._open: set[str] = set()
         self._listing_due = True
         self._changed = anyio.Event()
-        self._places = anyio.CapacityLimiter(_SHARDS_AT_ONCE)
+        self._places = None if self._waits_for_more else anyio.Semaphore(_SHARDS_AT_ONCE)
+        self._reads = anyio.Semaphore(_READS_AT_ONCE)
+
+    @property
+    def _waits_for_more(self) -> bool:
+        until = self._wanted.until
+        to_come = until is not None and until.kind is PositionKind.AT_TIMESTAMP and self._clock() < until.timestamp
+        return self._wanted.follow or to_come
 
     async def run(self) -> None:
+        self._learn_first(await self._list(_FIRST_PATIENCE))
         async with anyio.create_task_group() as tasks:
-            while self._listing_due or self._open or self._waiting or self._wanted.follow:
-                if self._listing_due:
-                    self._listing_due = False
-                    self._learn(await self._list())
-                self._start_ready(tasks)
+            self._start_ready(tasks)
+            self._first = set(self._open)
+            self._note_open("")
+            while self._open or self._waiting or self._listing_due or (self._waits_for_more and not self._wanted.shards):
                 with anyio.move_on_after(_LIST_EVERY) as pause:
                     await self._changed.wait()
                 self._changed = anyio.Event()
-                self._listing_due = self._listing_due or (pause.cancelled_caught and self._wanted.follow)
+                if self._listing_due or (pause.cancelled_caught and self._waits_for_more):
+                    self._listing_due = False
+                    self._learn_more(await self._list(self._wanted.patience))
+                self._start_ready(tasks)
 
-    async def _list(self) -> list[Shard]:
-        failures = 0
+    # shards
+
+    async def _list(self, seconds: float) -> list[Shard]:
+        patience = Patience(seconds)
         while True:
             try:
                 return await self._source.list_shards()
-            except SourceUnavailable:
-                failures += 1
-                if failures >= _PATIENCE:
-                    raise
-                await anyio.sleep(backoff(failures, base=_BASE, cap=_CAP, jitter=0.5))
+            except SourceUnavailable as error:
+                await patience.wait(error)
 
-    def _learn(self, listed: Collection[Shard]) -> None:
-        """Shards that come later are read from their beginning: nothing in them is older than what was wanted."""
-        first, since = not self._known, self._wanted.since
+    def _learn_first(self, listed: Collection[Shard]) -> None:
+        self._listing_due = False
+        wanted, since = self._wanted, self._wanted.since
+        if missing := sorted(wanted.shards - {shard.id for shard in listed}):
+            there = sorted(shard.id for shard in listed)
+            more = f" and {len(there) - _SHOWN} more" if len(there) > _SHOWN else ""
+            text = f"the stream has no shard {', '.join(missing)}: it has {', '.join(there[:_SHOWN]) or 'none'}{more}"
+            raise SourceRejected(text, code="unknown_shard")
         for shard in listed:
-            if shard.id in self._known or (self._wanted.shards and shard.id not in self._wanted.shards):
-                continue
             self._known.add(shard.id)
-            if not (first and since == LATEST and shard.closed):
-                self._waiting[shard.id] = shard, since if first or since.kind is PositionKind.AT_TIMESTAMP else TRIM_HORIZON
-        if first and not self._waiting:
-            self._changed.set()
+            if (not wanted.shards or shard.id in wanted.shards) and not (since == LATEST and shard.closed):
+                self._waiting[shard.id] = shard, since
+
+    def _learn_more(self, listed: Collection[Shard]) -> None:
+        """Shards that come later are read from their beginning: nothing in them is older than what was wanted."""
+        if self._wanted.shards:
+            return
+        since = self._wanted.since
+        for shard in listed:
+            if shard.id not in self._known:
+                self._known.add(shard.id)
+                self._waiting[shard.id] = shard, since if since.kind is PositionKind.AT_TIMESTAMP else TRIM_HORIZON
 
     def _start_ready(self, tasks: TaskGroup) -> None:
         for shard, position in list(self._waiting.values()):
@@ -122,40 +173,63 @@ class _StreamReading:
                 self._open.add(shard.id)
                 tasks.start_soon(self._read_shard, shard, position, name=f"read {shard.id}")
 
+    def _note_open(self, shard: str) -> None:
+        if self._first is not None:
+            self._first.discard(shard)
+            if not self._first:
+                self._first = None
+                self._tell_opened(len(self._open))
+
+    # one shard
+
     async def _read_shard(self, shard: Shard, position: Position) -> None:
-        async with self._places:
+        async with self._places or nullcontext():
             await self._taker.begin(shard)
             await self._read_all(shard, position)
             await self._taker.end(shard)
+        self._note_open(shard.id)
         self._open.discard(shard.id)
         self._changed.set()
 
     async def _read_all(self, shard: Shard, position: Position) -> None:
         reader: ShardReader | None = None
-        failures = empty = 0
+        patience = Patience(self._wanted.patience)
+        empty = 0
         while True:
+            more_to_come = self._waits_for_more  # before it is read: what comes in the meantime is for the next read
             try:
                 if reader is None:
                     reader = await self._source.open_shard(shard.id, position)
-                page = await reader.read(limit=min(self._wanted.page, self._spec.page_limit))
+                    self._note_open(shard.id)
+                async with self._reads:
+                    page = await reader.read(limit=min(self._wanted.page, self._spec.page_limit))
             except PositionTrimmed as error:
-                self._taker.trimmed(shard, error)
+                if position != TRIM_HORIZON or reader is not None:
+                    self._taker.trimmed(shard, error)
                 reader, position = None, TRIM_HORIZON
+                await patience.wait(SourceUnavailable(str(error), code=error.code))
                 continue
-            except SourceUnavailable:
-                failures += 1
-                if failures >= _PATIENCE:
+            except SourceUnavailable as error:
+                await patience.wait(error)
+                continue
+            except SourceRejected as error:
+                if await self._is_listed(shard):
                     raise
-                await anyio.sleep(backoff(failures, base=_BASE, cap=_CAP, jitter=0.5))
-                continue
-            failures = 0
+                self._taker.trimmed(shard, PositionTrimmed(f"it has left the stream ({error})", code=error.code))
+                return
+            patience.reset()
             records = self._within(page.records)
             await self._taker.take(shard, page, records)
             empty = 0 if page.records else empty + 1
-            self._listing_due = self._listing_due or page.ended  # it may have been split just now
-            if page.ended or len(records) < len(page.records) or self._all_read(page, empty):
+            if page.ended and not shard.closed:  # it was split since: nobody has seen its children yet
+                self._listing_due = True
+            if page.ended or len(records) < len(page.records) or (not more_to_come and _is_last(page, empty)):
                 return
             await anyio.sleep(1 / self._spec.calls_per_second if page.more else self._spec.base_interval)
+
+    async def _is_listed(self, shard: Shard) -> bool:
+        """Closed shards go with their last record. Raises SourceError when the stream is gone as well."""
+        return any(each.id == shard.id for each in await self._list(self._wanted.patience))
 
     def _within(self, records: Sequence[Record]) -> Sequence[Record]:
         until = self._wanted.until
@@ -163,7 +237,9 @@ class _StreamReading:
             return records
         return records[: next((n for n, record in enumerate(records) if past(record, until)), len(records))]
 
-    def _all_read(self, page: ShardPage, empty: int) -> bool:
-        if self._wanted.follow or page.more:
-            return False
-        return page.behind == 0 if page.behind is not None else empty >= _EMPTY_PAGES
+
+def _is_last(page: ShardPage, empty: int) -> bool:
+    """Of what is there. `empty`: so many pages in a row brought nothing."""
+    if page.more:
+        return False
+    return page.behind == 0 if page.behind is not None else empty >= _EMPTY_PAGES

@@ -102,8 +102,10 @@ def add_replay(parser: argparse.ArgumentParser) -> None:
 
 def add_record(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="ARN", help="of a stream, or of a queue")
-    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="compressed when it ends in .gz or .zst")
-    parser.add_argument("--force", action="store_true", help="write over FILE")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="FILE", help="compressed when it ends in .gz or .zst; - is stdout"
+    )
+    parser.add_argument("--force", action="store_true", help="replace FILE, once there is a record to put in its place")
     parser.add_argument(
         "--from",
         dest="since",
@@ -111,7 +113,10 @@ def add_record(parser: argparse.ArgumentParser) -> None:
         help=f"LATEST (the default), TRIM_HORIZON, a sequence number (with --shard) or a time: {_TIME}",
     )
     parser.add_argument(
-        "--to", dest="until", metavar="T", help="end there: a time, a sequence number, or now; default: go on until Ctrl-C"
+        "--to",
+        dest="until",
+        metavar="T",
+        help="end there: a time (it may be to come), a sequence number, or now; default: go on until Ctrl-C",
     )
     parser.add_argument("--shard", action="append", default=[], metavar="ID", help="of a stream; again for more; default: all")
     parser.add_argument("--records", type=_positive, metavar="N", help="end after so many")
@@ -122,6 +127,9 @@ def add_record(parser: argparse.ArgumentParser) -> None:
         default=60,
         metavar="SECONDS",
         help="how long the messages of a queue are hidden from others while they are copied; default: %(default)s",
+    )
+    parser.add_argument(
+        "--last-receives", action="store_true", help="peek also where the queue's redrive policy allows one receive only"
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 

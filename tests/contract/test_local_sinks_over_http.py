@@ -198,6 +198,17 @@ async def test_objects_are_listed_by_prefix_and_page() -> None:
         assert seen == ["a/1 é", "a/2", "a/3"]
 
 
+async def test_an_object_is_deleted_over_http() -> None:
+    async with s3_started() as (_endpoint, s3):
+        await s3.put_object(Bucket="failures", Key="a b/ü", Body=b"x")
+        for _ in range(2):  # the second time nothing is there, which S3 does not mind
+            deleted = await s3.delete_object(Bucket="failures", Key="a b/ü")
+            assert deleted["ResponseMetadata"]["HTTPStatusCode"] == 204
+        assert (await s3.list_objects_v2(Bucket="failures"))["KeyCount"] == 0
+        with pytest.raises(s3.exceptions.NoSuchBucket):
+            await s3.delete_object(Bucket="other", Key="k")
+
+
 async def test_what_is_not_there_is_not_found_in_s3() -> None:
     async with s3_started() as (_endpoint, s3):
         with pytest.raises(ClientError) as raised:

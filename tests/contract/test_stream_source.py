@@ -70,6 +70,17 @@ async def test_reading_goes_on_after_a_sequence_number(open_stream: OpenStream) 
         assert await read_all(stream, at_end, until=1) == ["d"]
 
 
+async def test_reading_begins_with_a_record_that_is_named(open_stream: OpenStream) -> None:
+    async with open_stream() as stream:
+        await stream.put(*"abc")
+        records = await all_records(stream, 3)
+        for first in range(3):
+            reader = await only_shard(stream, Position.at_record(records[first].id))
+            assert await read_all(stream, reader, limit=1, until=3 - first) == list("abc")[first:]
+        await stream.put("d")
+        assert await read_all(stream, reader, until=1) == ["d"]
+
+
 async def test_com_64_at_timestamp_begins_at_the_first_record_that_arrived_then_or_later(open_stream: OpenStream) -> None:
     async with open_stream() as stream:
         await stream.put("a")
@@ -166,6 +177,7 @@ FOR_EVERY_SOURCE: tuple[Callable[[OpenStream], Awaitable[None]], ...] = (
     test_ddb_26_sequence_numbers_are_digits_and_grow,
     test_com_64_latest_is_the_moment_of_opening,
     test_reading_goes_on_after_a_sequence_number,
+    test_reading_begins_with_a_record_that_is_named,
     test_com_64_at_timestamp_begins_at_the_first_record_that_arrived_then_or_later,
     test_kin_16_an_empty_page_is_not_the_end,
     test_a_closed_shard_is_listed_and_read_to_its_end,

@@ -338,6 +338,15 @@ async def test_a_position_of_another_stream_is_told_with_what_to_do(text: str) -
 
 
 @virtual_time
+async def test_a_record_that_somebody_named_and_the_shard_has_not_is_told_as_that() -> None:
+    """No mapping keeps such a position, so there is none to delete."""
+    scene = Scene(get_shard_iterator=refusal("InvalidArgumentException", "Invalid StartingSequenceNumber."))
+    with pytest.raises(SourceRejected, match="95 is no sequence number of this shard of lambda-stream") as raised:
+        await scene.open(Position.at_record("95"))
+    assert "mapping" not in str(raised.value)
+
+
+@virtual_time
 async def test_a_refused_timestamp_is_no_foreign_position() -> None:
     scene = Scene(get_shard_iterator=refusal("InvalidArgumentException", "Timestamp cannot be in the future"))
     with pytest.raises(SourceUnavailable, match="in the future"):

@@ -120,6 +120,19 @@ def test_a_bucket_keeps_objects_by_key() -> None:
     assert s3.buckets() == []
 
 
+def test_an_object_that_is_deleted_is_gone_and_one_that_never_was_is_no_error() -> None:
+    s3 = Buckets(clock=clock)
+    s3.create("b", account=ACCOUNT)
+    stored(s3, "b", "k")
+    stored(s3, "b", "other")
+    s3.delete("b", "k")
+    s3.delete("b", "k")
+    assert [it.key for it in s3.objects("b")] == ["other"]
+    with pytest.raises(Refused) as refused:
+        s3.delete("none", "k")
+    assert refusal(refused) == ("NoSuchBucket", 404)
+
+
 def test_buckets_and_objects_must_be_there_and_buckets_have_one_owner() -> None:
     s3 = Buckets(clock=clock)
     s3.create("b", account=ACCOUNT)

@@ -375,11 +375,22 @@ async def test_a_client_that_cannot_be_made_is_asked_for_again_the_next_time() -
 # what the queue says of itself
 
 
-@pytest.mark.parametrize(("redrive", "expected"), [({"RedrivePolicy": '{"maxReceiveCount":5}'}, True), ({}, False)])
+@pytest.mark.parametrize(
+    ("policy", "redrive", "receives"),
+    [
+        ('{"deadLetterTargetArn":"x","maxReceiveCount":5}', True, 5),
+        ('{"maxReceiveCount":"5"}', True, 5),
+        ("{}", True, None),
+        ("[]", True, None),
+        ("{", True, None),
+        (None, False, None),
+    ],
+)
 @virtual_time
-async def test_a_queue_describes_itself(redrive: dict[str, str], expected: bool) -> None:
-    scene = Scene(FakeSqs(get_queue_attributes={"Attributes": {"VisibilityTimeout": "45", **redrive}}))
-    assert await scene.queue.describe() == QueueFacts(visibility_timeout=45, redrive=expected)
+async def test_a_queue_describes_itself(policy: str | None, redrive: bool, receives: int | None) -> None:
+    attributes = {"VisibilityTimeout": "45"} | ({} if policy is None else {"RedrivePolicy": policy})
+    scene = Scene(FakeSqs(get_queue_attributes={"Attributes": attributes}))
+    assert await scene.queue.describe() == QueueFacts(visibility_timeout=45, redrive=redrive, max_receives=receives)
     assert scene.observed == [("GetQueueAttributes", "ok")]
 
 
