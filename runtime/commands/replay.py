@@ -120,7 +120,7 @@ class _Replay:
 
         def finished() -> float:
             """The part of what was read: much may wait for busy lanes."""
-            return (report.succeeded + report.failed) / report.handed_over if report.handed_over else 1.0
+            return (report.succeeded + report.failed) / report.chosen if report.chosen else 1.0
 
         what = "planning" if self._given.dry_run else "replaying"
         return Showing(what=lambda: what, done=lambda: found.done() * finished(), total=found.total, report=report)

@@ -39,6 +39,7 @@ class Choosing:
         if self._criteria is not None and not self._criteria.matches(view()):
             self._report.filtered_out += 1
             return False
+        self._report.chosen += 1
         return True
 
     def _tell_stranger(self, record: EventRecord, place: str) -> None:

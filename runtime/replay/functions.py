@@ -65,14 +65,15 @@ def find_function(text: str, config: Config | None, *, folder: Path, timeout: in
 def load(spec: FunctionSpec, config: Config | None, mappings: Collection[EventSourceMapping]) -> LoadedFunction:
     """Import its handler, with the environment that a worker with these mappings would give it. Raises UserError."""
     handlers = Handlers(
-        file=config.handlers.file if config is not None else "-f",
+        file=config.handlers.file if config is not None else "",
         functions={spec.name: spec},
-        lines={spec.name: config.handlers.lines.get(spec.name, 1) if config is not None else 1},
+        lines={spec.name: config.handlers.lines.get(spec.name, 0) if config is not None else 0},
         environment=config.handlers.environment if config is not None else {},
     )
     loaded = load_functions(handlers, [mapping for mapping in mappings if mapping.region])
     if loaded.problems:
-        raise UserError("\n".join(map(str, loaded.problems)))
+        known = config is not None and spec.name in config.functions
+        raise UserError("\n".join(str(each) if known else f"handler {spec.handler}: {each.message}" for each in loaded.problems))
     limit = 1 if loaded.one_at_a_time else spec.reserved_concurrency or None
     return LoadedFunction(invoker=loaded.functions[spec.name], concurrency=limit)
 

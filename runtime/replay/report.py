@@ -97,8 +97,8 @@ class Report:
     filtered_out: int = 0
     succeeded: int = 0
     failed: int = 0
-    handed_over: int = 0
-    """Selected for the handler."""
+    chosen: int = 0
+    """For the handler."""
     batches: int = 0
     invocations: int = 0
     throttles: int = 0
@@ -139,7 +139,6 @@ class Report:
         return sorted(self._slowest, reverse=True)
 
     def take(self, record: Record) -> None:
-        self.handed_over += 1
         self.size += record.size
         if record.arrived:
             self.first_arrived = min(self.first_arrived or record.arrived, record.arrived)

@@ -96,16 +96,18 @@ def _account(report: Report) -> list[str]:
 def _speed(report: Report, took: float) -> list[str]:
     if not report.invocations:
         return []
-    rate = report.handed_over / took if took else 0.0
+    rate = (report.succeeded + report.failed) / took if took else 0.0
     tries = f"{_counted(report.batches, 'batch', 'batches')} in {_counted(report.invocations, 'invocation')}"
     lines = [f"{tries}, {took:.2f} s, {rate:,.0f} records/s, {report.size / 1e6:.1f} MB of events"]
     if report.first_arrived:
         lines.append(f"arrived from {instant(report.first_arrived)} to {instant(report.last_arrived)}")
     middle, late = percentiles(report.durations)
-    lines.append(f"an invocation took {_ms(middle)} (median), {_ms(late)} (99 of 100); the slowest batches:")
+    lines.append(f"an invocation took {_ms(middle)} (median), {_ms(late)} (99 of 100)")
+    lines += ["the slowest batches:"] if report.invocations > 1 else []
     lines += [
         f"  {_ms(slow.seconds):>10}  {_counted(slow.records, 'record')} {_range(slow.shard, slow.first, slow.last)}"
         for slow in report.slowest
+        if report.invocations > 1
     ]
     return lines
 
