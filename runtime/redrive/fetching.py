@@ -24,6 +24,8 @@ _FIRST_PAGE: Final = 100
 _PAGE: Final = 1000
 """Records: the rest of a range is that of other lanes, or was filtered out, and may be long."""
 _LONGEST_RANGE: Final = 200_000
+_ENDS: Final = 2
+"""Records of a message are surely the first and the last one of its range."""
 
 
 class NotThere(Exception):
@@ -92,6 +94,8 @@ class Fetching:
         chosen = [each for each in found if lane_of(each.record.group, lanes) == lane and wanted(each)]
         if len(chosen) == pointed.records and (chosen[0], chosen[-1]) == (found[0], found[-1]):
             return chosen
+        if pointed.records == _ENDS:  # whatever lanes the mapping had
+            return [found[0], found[-1]]
         if whole:
             return found
         raise NotThere(

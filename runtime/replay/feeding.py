@@ -155,7 +155,7 @@ class FeedStream:
             self._started.set()
 
 
-def told(errors: BaseExceptionGroup[SourceError]) -> list[str]:
+def told(errors: BaseExceptionGroup) -> list[str]:
     """What went wrong at the source, each once."""
     return sorted({_text(leaf) for leaf in _leaves(errors)})
 

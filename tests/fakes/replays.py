@@ -138,7 +138,7 @@ class Replayed:
         return [failure.position for failure in self.failures]
 
     def assert_accounted(self) -> None:
-        """read = not selected + filtered out + succeeded + failed + not run, each record in one of them."""
+        """Read = not selected + filtered out + succeeded + failed + not run, each record in one of them."""
         report = self.report
         assert report.succeeded == len(self.settled) == len(set(self.settled))
         assert report.failed == len(self.failures) == len(set(self.failed))

@@ -288,7 +288,7 @@ async def test_the_windows_of_a_parent_end_before_its_children_begin() -> None:
 async def test_a_state_that_is_too_large_ends_its_window_early() -> None:
     """COM-95."""
 
-    async def act(event: dict[str, Any]) -> Outcome:
+    async def act(_: dict[str, Any]) -> Outcome:
         await anyio.lowlevel.checkpoint()
         return Succeeded(response={"state": {"x": "y" * MAX_STATE_BYTES}})
 

@@ -52,7 +52,14 @@ def test_a_shard_keeps_its_order_whatever_its_clock_says() -> None:
 
 
 def test_a_child_comes_after_its_parents_whatever_the_clocks_say() -> None:
-    items = [child("a"), recorded(1, 8), child("b"), recorded(2, 9, "b"), child("c", "a", "b"), recorded(3, 7, "c")]
+    items: list[Recorded | Lineage] = [
+        child("a"),
+        recorded(1, 8),
+        child("b"),
+        recorded(2, 9, "b"),
+        child("c", "a", "b"),
+        recorded(3, 7, "c"),
+    ]
     assert order(items) == ["a", "b", "1", "2", "c", "3"]
 
 
@@ -139,7 +146,7 @@ async def test_a_stream_that_goes_away_in_the_middle_keeps_what_was_done() -> No
     stream.fail = lambda operation, _: (
         SourceRejected("no more", code="AccessDenied") if operation == "read" and len(stream.reads) == 3 else None
     )
-    acts, report, _ = await feed_stream(stream)
+    _, report, _ = await feed_stream(stream)
     assert report.problems == ["no more"]
     assert (report.read, report.succeeded, report.not_run) == (12, 12, 0)
     assert not report.right
@@ -177,6 +184,5 @@ async def test_records_that_went_are_told() -> None:
 
 def test_a_foreign_sequence_number_is_told_in_words_of_the_command() -> None:
     foreign = SourceRejected("delete the mapping's positions", code="foreign_position")
-    assert told(ExceptionGroup("", [ExceptionGroup("", [foreign])])) == [
-        "the sequence number of --from, --to or --only is not of this shard of this stream"
-    ]
+    nested = ExceptionGroup("", [ExceptionGroup("", [foreign])])
+    assert told(nested) == ["the sequence number of --from, --to or --only is not of this shard of this stream"]

@@ -17,8 +17,8 @@ def made(number: int = 1, *, records: int = 2, queue: bool = False) -> tuple[Lan
     return Lanes(BatchLimits(records=records), number, queue=queue, pace=None, start=started.append), started
 
 
-def record(number: int, **more: str) -> Record:
-    return kinesis_record(number, **more).record
+def record(number: int) -> Record:
+    return kinesis_record(number).record
 
 
 @virtual_time

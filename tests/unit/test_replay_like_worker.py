@@ -182,25 +182,27 @@ def test_a_stream_is_replayed_as_a_worker_would_run_it(data: st.DataObject) -> N
     assert sorted(replayed.given_up) == sorted(worker.given_up)
 
 
+def judged(seed: int, ways: list[str], ids: list[str]) -> Outcome:
+    match ways[crc32(f"{seed} {ids}".encode()) % len(ways)]:
+        case "raise":
+            return raised()
+        case "name":
+            return Succeeded(
+                response={"batchItemFailures": [{"itemIdentifier": each} for each in ids if crc32(each.encode()) % 3]}
+            )
+        case "not json":
+            return Succeeded(response=NOT_JSON)
+        case _:
+            return Succeeded(response=None)
+
+
 @hypothesis.settings(max_examples=60, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
-@hypothesis.given(seed=st.integers(0, 10_000), count=st.integers(1, 35), report=st.booleans(), ways=WAYS)
-def test_messages_are_deleted_or_left_as_a_worker_would(seed: int, count: int, report: bool, ways: list[str]) -> None:  # noqa: FBT001  # drawn
+@hypothesis.given(seed=st.integers(0, 10_000), count=st.integers(1, 35), report=st.booleans(), drawn=WAYS)
+def test_messages_are_deleted_or_left_as_a_worker_would(*, seed: int, count: int, report: bool, drawn: list[str]) -> None:
     """The first time that each is handed over; afterwards the queue goes its own ways."""
-    ways = [way for way in ways if way != "throttle"] or ["succeed"]
 
     def outcome(ids: list[str]) -> Outcome:
-        number = crc32(f"{seed} {ids}".encode())
-        match ways[number % len(ways)]:
-            case "raise":
-                return raised()
-            case "name":
-                return Succeeded(
-                    response={"batchItemFailures": [{"itemIdentifier": each} for each in ids if crc32(each.encode()) % 3]}
-                )
-            case "not json":
-                return Succeeded(response=NOT_JSON)
-            case _:
-                return Succeeded(response=None)
+        return judged(seed, [way for way in drawn if way != "throttle"] or ["succeed"], ids)
 
     async def by_worker() -> tuple[list[list[str]], set[str]]:
         queue = FakeQueue(visibility_timeout=3600)

@@ -73,7 +73,7 @@ def test_the_command_line_has_the_last_word() -> None:
 def test_a_tumbling_window_leaves_room_for_its_state_and_has_one_lane() -> None:
     plain, tumbling = stream_mapping(), stream_mapping(tumbling=30)
     assert rules_of(plain, Overrides()).batch.size - rules_of(tumbling, Overrides()).batch.size == EVENT_ROOM
-    with pytest.raises(UserError, match="--parallel 2: .*TumblingWindowInSeconds"):
+    with pytest.raises(UserError, match=r"--parallel 2: .*TumblingWindowInSeconds"):
         rules_of(tumbling, Overrides(lanes=2))
 
 
@@ -122,7 +122,8 @@ def test_reserved_concurrency_binds_but_none_at_all_stops_only_workers(config: C
         assert load(spec, config, ()).concurrency == limit
 
 
-def test_two_functions_of_one_module_are_two(config: Config, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("config")
+def test_two_functions_of_one_module_are_two(tmp_path: Path) -> None:
     """They were loaded under one name, and a comparison compared the second with itself."""
     one, other = (
         load(find_function(each, None, folder=tmp_path, timeout=None), None, ()) for each in ("app.handler", "app.other")
@@ -131,5 +132,5 @@ def test_two_functions_of_one_module_are_two(config: Config, tmp_path: Path) -> 
 
 
 def test_a_handler_that_cannot_be_loaded_is_told_by_its_name(config: Config, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="^handler nothere.handler: Runtime.ImportModuleError"):
+    with pytest.raises(UserError, match=r"^handler nothere\.handler: Runtime.ImportModuleError"):
         load(find_function("nothere.handler", config, folder=tmp_path, timeout=None), config, ())

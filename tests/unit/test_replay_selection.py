@@ -98,7 +98,7 @@ def test_a_condition_without_name_or_value_is_refused(text: str) -> None:
 
 def test_a_sequence_number_needs_its_shard() -> None:
     bound = Selection(since=Position.at_record("5"))
-    with pytest.raises(SelectionError, match="--from 5: .*--shard"):
+    with pytest.raises(SelectionError, match=r"--from 5: .*--shard"):
         bound.check(sharded=True)
     bound.check(sharded=False)  # events of tables do not say of which shard they are
     Selection(since=Position.at_record("5"), shards=frozenset({"s"})).check(sharded=True)
