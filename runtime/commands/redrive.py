@@ -32,6 +32,7 @@ from runtime.redrive.queue_place import QueuePlace
 from runtime.redrive.redriver import Redriver
 from runtime.redrive.show import Summary
 from runtime.replay import show
+from runtime.replay.feeding import told
 from runtime.replay.filtering import criteria_of, passes
 from runtime.replay.functions import choose_mapping, find_function, load
 from runtime.replay.order import Blocked
@@ -55,7 +56,7 @@ async def _redrive(arguments: argparse.Namespace) -> Ended:
         try:
             await _work(arguments, redriver)
         except* SourceError as errors:
-            raise CommandError("\n".join(sorted(set(map(str, errors.exceptions))))) from errors
+            raise CommandError("\n".join(told(errors))) from errors
         finally:
             redriver.report.problems += await redriver.place.close()
         summary = Summary(redriver, took=time.perf_counter() - began, command=_command_for(arguments))

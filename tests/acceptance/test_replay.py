@@ -4,6 +4,7 @@ import json
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,10 +16,10 @@ from tests.acceptance.worker_process import CODE, Site
 ARN = stream_arn("clicks")
 
 
-def site_of(folder: Path, handler: str, **parameters: object) -> Site:
+def site_of(folder: Path, handler: str, **parameters: Any) -> Site:
     """With function `f` and a mapping for it."""
     site = Site(folder)
-    site.write_config({"f": acts(handler)}, [stream_mapping("clicks", ARN, **{"BatchSize": 10, **parameters})])
+    site.write_config({"f": acts(handler)}, [stream_mapping("clicks", ARN, **({"BatchSize": 10} | parameters))])
     return site
 
 
@@ -174,7 +175,7 @@ async def test_a_recording_that_was_cut_off_is_replayed_to_there(tmp_path: Path)
         (("r", "-f", "nothere.handler"), "handler nothere.handler: Runtime.ImportModuleError"),
         ((ARN, "-f", "f", "--from", "49680575744471022916126193731732216826933889343659442178"), "say of which, with --shard"),
         ((arn_of("q"), "-f", "f"), "is a queue, which keeps nothing"),
-        (("arn:aws:s3:::bucket", "-f", "f"), "arn:aws:s3:::bucket"),
+        (("arn:aws:s3:::bucket", "-f", "f"), "'s3' is no source"),
     ],
 )
 async def test_nonsense_is_told_in_one_line(tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
@@ -249,11 +250,11 @@ async def state_of(aws: LocalAws) -> dict[str, object]:
     """Everything that the endpoint holds, without what readers leave behind."""
     async with aws.http.get(f"{aws.endpoint.url}/_local/") as answer:
         shown: dict[str, object] = await answer.json()
-    return {key: value for key, value in shown.items() if key not in ("requests",)}
+    return {key: value for key, value in shown.items() if key != "requests"}
 
 
 async def test_a_retained_stream_is_replayed_and_nothing_is_changed(tmp_path: Path) -> None:
-    """Neither stream, nor destination, nor a checkpoint: there is no state file even."""
+    """Neither stream nor destination, and there is no state file even."""
     async with local_aws() as aws:
         await filled(aws, 60, 3, 44)
         await aws.split("clicks")
@@ -269,7 +270,7 @@ async def test_a_retained_stream_is_replayed_and_nothing_is_changed(tmp_path: Pa
         assert sorted(seen(site)) == sorted([*texts(60, 3, 44), *[f"late-{n}" for n in range(20)]])
         assert await state_of(aws) == before
         assert aws.is_empty("failed")
-        assert not list(tmp_path.glob("**/state.db"))
+        assert not (tmp_path / ".esm").exists()
 
 
 async def test_one_record_of_a_stream_is_run_without_reading_the_rest(tmp_path: Path) -> None:
@@ -335,10 +336,8 @@ async def test_a_table_is_replayed_too(tmp_path: Path) -> None:
     async with local_aws() as aws:
         arn = await aws.make_table("orders")
         await aws.put_items("orders", *texts(5))
-        site = Site(tmp_path)
-        site.write_config({"f": acts("works")}, [])
-        ended = await esm(
-            site, "replay", arn, "-f", "f", "--where", "dynamodb.NewImage.text.S!=text-2", endpoint_url=aws.endpoint.url
-        )
+        site, where = Site(tmp_path), "dynamodb.NewImage.text.S!=text-2"
+        handler = f"{CODE}/replay_acts.py:works"
+        ended = await esm(site, "replay", arn, "-f", handler, "--where", where, endpoint_url=aws.endpoint.url)
         assert ended.code == 0, ended.err
         assert seen(site) == [text for text in texts(5) if text != "text-2"]
