@@ -245,13 +245,19 @@ async def test_a_queue_that_gives_no_more_is_left_with_what_there_is() -> None:
 
 @virtual_time
 async def test_a_break_while_reading_swallows_no_message() -> None:
+    """A receive that is under way is finished, and what it brings goes back."""
     queue = FakeQueue()
     place = QueuePlace(queue, fifo=False, hide=60)
-    with anyio.move_on_after(0.5):  # in the middle of a receive
-        await place.fetch(9)
-    queue.send("late")
-    place = QueuePlace(queue, fifo=False, hide=60)
-    with anyio.move_on_after(0):
-        await place.fetch(9)
-    await place.close()
+    async with anyio.create_task_group() as tasks:
+
+        async def send_late() -> None:
+            await anyio.sleep(0.7)
+            queue.send("late")
+
+        tasks.start_soon(send_late)
+        with anyio.move_on_after(0.5) as broken_off:
+            await place.fetch(9)
+    assert broken_off.cancelled_caught
+    assert queue.messages[0].receives == 1
+    assert await place.close() == []
     assert queue.visible() == ["m1"]

@@ -345,6 +345,31 @@ async def test_a_stop_finishes_what_runs_and_gives_the_rest_back() -> None:
 
 
 @virtual_time
+async def test_a_stop_within_a_message_keeps_it() -> None:
+    """Some of its records succeeded and others were not run."""
+    world, (sequences,) = world_of(25)
+
+    async def slow(_: dict[str, Any]) -> Outcome:
+        await anyio.sleep(50)
+        return Succeeded(response=None)
+
+    world.acts = Acts(slow)
+    redriving = world.redriver()
+    async with anyio.create_task_group() as tasks:
+
+        async def stop() -> None:
+            await anyio.sleep(60)
+            redriving.stop()
+
+        tasks.start_soon(stop)
+        await redriving.run(100)
+    await redriving.place.close()
+    assert world.acts.invoked == [sequences[:10], sequences[10:20]]
+    assert whys(redriving) == {"m1": "stopped before all of its records were run"}
+    world.assert_kept(redriving)
+
+
+@virtual_time
 async def test_a_stop_breaks_off_the_waiting_for_a_stream() -> None:
     world, _ = world_of(1, 1)
     world.stream.latency = lambda operation, _: 1000.0 if operation == "read" else 0.0
@@ -436,7 +461,7 @@ def test_a_message_is_deleted_exactly_when_all_of_its_records_succeeded(data: st
 
     async def body() -> None:
         groups = data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=8))
-        world, sequences = world_of(*groups)
+        world, sequences = world_of(*groups, mapping=stream_mapping(records=data.draw(st.sampled_from((2, 10)))))
         every = [each for group in sequences for each in group]
         poison = data.draw(st.sets(st.sampled_from(every), max_size=3))
         done: set[str] = set()

@@ -269,18 +269,23 @@ async def count(event: dict[str, Any]) -> Outcome:
 
 @virtual_time
 async def test_the_windows_of_a_parent_end_before_its_children_begin() -> None:
-    acts = Acts(count)
+    async def act(event: dict[str, Any]) -> Outcome:
+        await anyio.sleep(1)
+        return await count(event)
+
+    acts = Acts(act)
     replayer = Replayer(rules_of(stream_mapping(tumbling=60), Overrides()), acts, Report())
     async with replayer.running():
         for shard in ("parent", "child"):
-            for n in range(5):
+            for n in range(10):
                 await replayer.feed(kinesis_record(n, arrived=BEGAN + n, shard=shard))
+            await anyio.sleep(5)  # its batch is done, and the window still open
             await replayer.finish_shard(STREAM, shard)
     assert [(each["shardId"], each["isFinalInvokeForWindow"], each["state"]) for each in acts.events] == [
         ("parent", False, {}),
-        ("parent", True, {"n": 5}),
+        ("parent", True, {"n": 10}),
         ("child", False, {}),
-        ("child", True, {"n": 5}),
+        ("child", True, {"n": 10}),
     ]
 
 
@@ -311,6 +316,20 @@ async def test_a_last_invocation_that_fails_is_told_and_tried_as_often_as_a_batc
     assert len(acts.invoked) == 4
     assert len(replayed.report.problems) == 1
     assert replayed.settled == ["1"]
+
+
+@virtual_time
+async def test_a_last_invocation_that_is_throttled_costs_no_try() -> None:
+    left = [3]
+
+    async def act(event: dict[str, Any]) -> Outcome:
+        await anyio.lowlevel.checkpoint()
+        left[0] -= event["isFinalInvokeForWindow"]
+        return NotInvoked(reason="no thread") if 0 <= left[0] < 3 else Succeeded(response={"state": {}})
+
+    replayed = await replay([kinesis_record(1, arrived=BEGAN)], Acts(act), stream_mapping(tumbling=60, attempts=0))
+    assert replayed.report.problems == []
+    assert replayed.report.throttles == 3
 
 
 # endings

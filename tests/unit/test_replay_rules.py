@@ -122,6 +122,15 @@ def test_reserved_concurrency_binds_but_none_at_all_stops_only_workers(config: C
         assert load(spec, config, ()).concurrency == limit
 
 
+def test_a_function_that_keeps_its_state_in_a_global_runs_once_at_a_time(config: Config, tmp_path: Path) -> None:
+    """As the documented pattern of Powertools does."""
+    text = (
+        "from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType\nprocessor = BatchProcessor(EventType.SQS)\n"
+    )
+    (tmp_path / "shared.py").write_text(f"{text}def handler(event, context): return processor.response()\n")
+    assert load(find_function("shared.handler", None, folder=tmp_path, timeout=None), config, ()).concurrency == 1
+
+
 @pytest.mark.usefixtures("config")
 def test_two_functions_of_one_module_are_two(tmp_path: Path) -> None:
     """They were loaded under one name, and a comparison compared the second with itself."""
