@@ -86,10 +86,10 @@ def problems(report: Report) -> list[str]:
 
 
 def _account(report: Report) -> list[str]:
-    parts = [f"{report.succeeded} succeeded", f"{report.failed} failed"]
-    parts += [f"{report.filtered_out} filtered out"] if report.filtered_out else []
-    parts += [f"{report.left_out} not selected"] if report.left_out else []
-    parts += [f"{report.not_run} not run"] if report.not_run else []
+    parts = [f"{report.succeeded:,} succeeded", f"{report.failed:,} failed"]
+    parts += [f"{report.filtered_out:,} filtered out"] if report.filtered_out else []
+    parts += [f"{report.left_out:,} not selected"] if report.left_out else []
+    parts += [f"{report.not_run:,} not run"] if report.not_run else []
     return [f"{_counted(report.read, 'record')} = {' + '.join(parts)}"]
 
 
@@ -152,8 +152,8 @@ def planned(report: Report, batches: Sequence[Planned]) -> list[str]:
     """The lines for a replay in which nothing was invoked."""
     records = sum(batch.records for batch in batches)
     lines = [f"{_counted(len(batches), 'batch', 'batches')} of {_counted(records, 'record')} would be invoked"]
-    left = [f"{report.filtered_out} filtered out"] if report.filtered_out else []
-    left += [f"{report.left_out} not selected"] if report.left_out else []
+    left = [f"{report.filtered_out:,} filtered out"] if report.filtered_out else []
+    left += [f"{report.left_out:,} not selected"] if report.left_out else []
     lines += [f"of {_counted(report.read, 'record')} that were read: {', '.join(left)}"] if left else []
     if report.first_arrived:
         lines.append(f"arrived from {instant(report.first_arrived)} to {instant(report.last_arrived)}")
@@ -247,7 +247,7 @@ def _range(shard: str, first: str, last: str) -> str:
 
 
 def _more(number: int, shown: int, what: str) -> list[str]:
-    return [f"  and {number - shown} more {what}"] if number > shown else []
+    return [f"  and {number - shown:,} more {what}"] if number > shown else []
 
 
 def _counted(number: int, one: str, several: str = "") -> str:

@@ -287,6 +287,7 @@ async def test_the_windows_of_a_parent_end_before_its_children_begin() -> None:
         ("child", False, {}),
         ("child", True, {"n": 10}),
     ]
+    assert acts.most_running == 1
 
 
 @virtual_time
