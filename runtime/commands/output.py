@@ -1,5 +1,6 @@
 """The end of commands that run handlers: what those print goes to stderr, and the result alone to stdout."""
 
+import argparse
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -18,6 +19,11 @@ class Ended:
 
     lines: Sequence[str]
     code: ExitCode
+
+
+def shows_bar(arguments: argparse.Namespace) -> bool:
+    """Whether somebody looks on who is no machine."""
+    return sys.stderr.isatty() and not arguments.json
 
 
 def run_beside_handlers(work: Callable[[], Awaitable[Ended]]) -> ExitCode:

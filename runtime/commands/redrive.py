@@ -19,7 +19,7 @@ from pollers.sqs import SqsQueue
 from runtime.commands import CommandError, ExitCode
 from runtime.commands.configuration import read_config
 from runtime.commands.options import same_rules
-from runtime.commands.output import Ended, run_beside_handlers
+from runtime.commands.output import Ended, run_beside_handlers, shows_bar
 from runtime.config import Config
 from runtime.config.arns import ArnError, parse_source_arn
 from runtime.logs import load_structlog
@@ -36,7 +36,7 @@ from runtime.replay.feeding import told
 from runtime.replay.filtering import criteria_of, passes
 from runtime.replay.functions import choose_mapping, find_function, load
 from runtime.replay.order import Blocked
-from runtime.replay.progress import Showing, progress
+from runtime.replay.progress import Showing, load_bar, progress
 from runtime.replay.report import Failure, Report
 from runtime.replay.rules import Overrides, Rules, rules_of
 from runtime.replay.run import Planner, stopping
@@ -44,6 +44,8 @@ from runtime.replay.run import Planner, stopping
 
 def redrive(arguments: argparse.Namespace) -> ExitCode:
     load_structlog(console=False)
+    if shows_bar(arguments):
+        load_bar()
     return run_beside_handlers(partial(_redrive, arguments))
 
 
@@ -140,7 +142,7 @@ class _RulesFor:
 async def _work(arguments: argparse.Namespace, redriver: Redriver) -> None:
     """Messages are kept ours beside it; the first signal stops it, the second cuts it short."""
     showing = None
-    if sys.stderr.isatty() and not arguments.json:
+    if shows_bar(arguments):
         showing = Showing(
             what=lambda: "running" if redriver.entries else "reading messages",
             done=lambda: redriver.finished,

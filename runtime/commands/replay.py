@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 import time
 from contextlib import AsyncExitStack
 from functools import partial
@@ -14,7 +13,7 @@ from pollers.aws.clients import AwsClients
 from runtime.commands import CommandError, ExitCode
 from runtime.commands.configuration import read_config
 from runtime.commands.options import same_rules
-from runtime.commands.output import Ended, run_beside_handlers
+from runtime.commands.output import Ended, run_beside_handlers, shows_bar
 from runtime.commands.replay_input import Input, NoRecord, open_input
 from runtime.config import Config
 from runtime.logs import load_structlog
@@ -25,7 +24,7 @@ from runtime.replay.engine import Discarded, Replayer
 from runtime.replay.filtering import criteria_of
 from runtime.replay.functions import choose_mapping, find_function, load
 from runtime.replay.pace import Pace
-from runtime.replay.progress import Showing, progress
+from runtime.replay.progress import Showing, load_bar, progress
 from runtime.replay.report import Report
 from runtime.replay.rules import Overrides, Rules, rules_of
 from runtime.replay.run import Planner, run_replay
@@ -35,6 +34,8 @@ from runtime.replay.sending import FailureSender
 
 def replay(arguments: argparse.Namespace) -> ExitCode:
     load_structlog(console=False)  # nothing is logged; handlers are to find the same libraries as in a worker
+    if shows_bar(arguments):
+        load_bar()
     return run_beside_handlers(partial(_replay, arguments))
 
 
@@ -71,7 +72,7 @@ class _Replay:
         replayer, comparison = self._replayer(rules, spec, config)
         criteria = criteria_of(chosen.mapping) if rules.filtered else None
         choosing = Choosing(found.selection, criteria, self._report, source=found.source)
-        if sys.stderr.isatty() and not given.json:
+        if shows_bar(given):
             print(f"{found.source_arn} through {given.function}, {chosen.told}", file=sys.stderr)
         feed = partial(found.feed, replayer, choosing)
         took = await run_replay(replayer, feed, self._report, progress=progress(self._showing(found)))
@@ -114,7 +115,7 @@ class _Replay:
     # what is shown
 
     def _showing(self, found: Input) -> Showing | None:
-        if self._given.json or not sys.stderr.isatty():
+        if not shows_bar(self._given):
             return None
         report = self._report
 

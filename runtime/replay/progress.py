@@ -23,13 +23,20 @@ class Showing:
     report: Report
 
 
+def load_bar() -> None:
+    """To be called before code of the user's is imported, if there will be a bar: a `rich` of theirs must not become ours."""
+    import rich.console  # noqa: PLC0415  # only a terminal pays for it
+    import rich.progress  # noqa: PLC0415
+    import rich.table  # noqa: F401, PLC0415
+
+
 @asynccontextmanager
 async def progress(showing: Showing | None) -> AsyncIterator[None]:
     """Beside the body, on stderr; None: nothing. The bar is gone afterwards."""
     if showing is None:
         yield
         return
-    from rich.console import Console  # noqa: PLC0415  # only a terminal pays for it
+    from rich.console import Console  # noqa: PLC0415  # it is loaded already
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn  # noqa: PLC0415
     from rich.table import Column  # noqa: PLC0415
 

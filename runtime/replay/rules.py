@@ -57,6 +57,8 @@ def rules_of(mapping: EventSourceMapping, overrides: Overrides) -> Rules:
     if tumbling and (overrides.lanes or 1) > 1:
         text = f"--parallel {overrides.lanes}: mapping {mapping.name} has TumblingWindowInSeconds, so it must be 1"
         raise UserError(text)
+    if overrides.bisect and stream is None:
+        raise UserError("--bisect is for streams: batches of a queue are not split (--batch-size 1 finds the ones that fail)")
     spec = SPECS[mapping.source]
     policy = stream.retry if stream is not None else RetryPolicy(attempts=0)
     attempts = _given(overrides.attempts, 0 if policy.attempts == UNLIMITED else policy.attempts)

@@ -55,7 +55,8 @@ def _failures(report: Report, command: CommandFor | None) -> list[str]:
     lines += _more(report.failed, _SHOWN_FAILURES, "records (--json lists them)")
     together = sum(failure.batch > 1 and failure.trouble.type not in (REPORTED, NOT_ALONE) for failure in report.failures)
     if together:
-        lines.append(f"  {together} of them failed with their whole batch: --bisect or --batch-size 1 tells which are to blame")
+        options = "--bisect or --batch-size 1 tells" if report.failures[0].shard else "--batch-size 1 tells"
+        lines.append(f"  {together:,} of them failed with their whole batch: {options} which are to blame")
     return lines
 
 

@@ -72,6 +72,8 @@ def test_a_large_batch_does_not_hide_the_other_errors() -> None:
     assert sum("f.jsonl:3" in line for line in lines) == 20
     assert any("and 81 more records" in line for line in lines)
     assert any("100 of them failed with their whole batch: --bisect" in line for line in lines)
+    of_queue = show.summary(failed(failure("1", batch=2, shard=""), read=2), took=1.0, command=None)
+    assert any("whole batch: --batch-size 1 tells" in line for line in of_queue)
 
 
 def test_records_that_the_handler_named_get_no_advice_to_bisect() -> None:

@@ -77,6 +77,12 @@ def test_a_tumbling_window_leaves_room_for_its_state_and_has_one_lane() -> None:
         rules_of(tumbling, Overrides(lanes=2))
 
 
+def test_batches_of_a_queue_are_not_split() -> None:
+    with pytest.raises(UserError, match="--bisect is for streams"):
+        rules_of(queue_mapping(), Overrides(bisect=True))
+    assert not rules_of(queue_mapping(), Overrides(bisect=False)).retry.bisect
+
+
 def test_an_absent_checksum_shows_as_a_worker_would_show_it() -> None:
     """SQS-26."""
     record = message(1).record
