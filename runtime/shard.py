@@ -24,7 +24,7 @@ from runtime.clock import loop_clock
 from runtime.core.batching import BatchWindow
 from runtime.core.mapping import BatchLimits
 from runtime.core.pacing import RECORD_COST, plan_ahead, plan_page, plan_read
-from runtime.core.tumbling import MAX_STATE_BYTES, QUIET
+from runtime.core.tumbling import EVENT_ROOM, QUIET
 from runtime.drain import Drain
 from runtime.lease_keeper import HeldLease
 from runtime.retention import Retention
@@ -418,7 +418,7 @@ def _limits(parts: StreamParts) -> BatchLimits:
     limits = parts.mapping.batch
     if not parts.settings.tumbling_window:
         return limits
-    return BatchLimits(records=limits.records, window=limits.window, size=limits.size - MAX_STATE_BYTES - 1024)
+    return BatchLimits(records=limits.records, window=limits.window, size=limits.size - EVENT_ROOM)
 
 
 def _share_out(records: Sequence[Record], lanes: int) -> list[Sequence[Record]]:

@@ -60,6 +60,14 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
     rules.add_argument("--concurrency", type=_positive, metavar="N", help="invocations at once, over all shards")
 
 
+def same_rules(given: argparse.Namespace) -> list[str]:
+    """What decides whether one record alone fails, as it was given."""
+    words = ["--retries", str(given.retries)] if given.retries is not None else []
+    if given.item_failures is not None:
+        words.append("--item-failures" if given.item_failures else "--no-item-failures")
+    return [*words, *(["--no-filters"] if getattr(given, "no_filters", False) else [])]
+
+
 def add_replay(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
@@ -89,7 +97,7 @@ def add_replay(parser: argparse.ArgumentParser) -> None:
         metavar="POSITION",
         help="the record of this sequence number or message id; again for more",
     )
-    which.add_argument("--shard", action="append", default=[], metavar="ID", help="of a stream; again for more")
+    which.add_argument("--shard", action="append", default=[], metavar="ID", help="records of this shard; again for more")
     which.add_argument("--no-filters", action="store_true", help="do not keep to the mapping's FilterCriteria")
     add_rules(parser)
     how = parser.add_argument_group("how")
@@ -148,6 +156,11 @@ def add_redrive(parser: argparse.ArgumentParser) -> None:
         help="list the messages, the records they point at, and how long those are kept; run nothing",
     )
     parser.add_argument("--keep", action="store_true", help="delete nothing, also not what succeeded")
+    parser.add_argument(
+        "--stop-on-failure",
+        action="store_true",
+        help="strict order: what comes behind a failure in its shard (and its children) or message group is not run",
+    )
     parser.add_argument("--any-function", action="store_true", help="run messages of other functions, too")
     parser.add_argument(
         "--whole-range",
@@ -155,4 +168,11 @@ def add_redrive(parser: argparse.ArgumentParser) -> None:
         help="run all records between a message's first and last, also when it speaks of fewer",
     )
     parser.add_argument("--limit", type=_positive, default=10_000, metavar="N", help="messages at most; default: %(default)s")
+    parser.add_argument(
+        "--hide",
+        type=_positive,
+        default=120,
+        metavar="SECONDS",
+        help="how long messages of a queue stay hidden should this end abruptly; default: %(default)s",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")

@@ -6,9 +6,9 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import anyio
 
@@ -18,97 +18,102 @@ from pollers.event_records import EventRecord
 from pollers.sqs import SqsQueue
 from runtime.commands import CommandError, ExitCode
 from runtime.commands.configuration import read_config
-from runtime.commands.event_loop import run_async
+from runtime.commands.options import same_rules
+from runtime.commands.output import Ended, run_beside_handlers, shows_bar
 from runtime.config import Config
 from runtime.config.arns import ArnError, parse_source_arn
 from runtime.logs import load_structlog
 from runtime.opening import not_counted, open_stream
+from runtime.redrive.bucket_place import BucketPlace
 from runtime.redrive.fetching import Fetching
-from runtime.redrive.places import BucketPlace, FilePlace, Place, QueuePlace
-from runtime.redrive.redriver import Entry, Fate, Redriver
+from runtime.redrive.file_place import FilePlace
+from runtime.redrive.places import Place
+from runtime.redrive.queue_place import QueuePlace
+from runtime.redrive.redriver import Redriver
+from runtime.redrive.show import Summary
 from runtime.replay import show
+from runtime.replay.feeding import told
+from runtime.replay.filtering import passes
 from runtime.replay.functions import choose_mapping, find_function, load
-from runtime.replay.report import Report
+from runtime.replay.order import Blocked
+from runtime.replay.progress import Showing, load_bar, progress
+from runtime.replay.report import Failure, Report
 from runtime.replay.rules import Overrides, Rules, rules_of
-from runtime.replay.run import Planner, handlers_print_to_stderr
-from runtime.stop_signals import STOP_SIGNALS
-
-_HOUR = 3600
-_MINUTE = 60
-
-
-@dataclass(slots=True)
-class _Ended:
-    """What is printed once handlers print no more."""
-
-    lines: list[str] = field(default_factory=list)
-    code: ExitCode = ExitCode.FAILED
+from runtime.replay.run import Planner, stopping
 
 
 def redrive(arguments: argparse.Namespace) -> ExitCode:
     load_structlog(console=False)
-    ended = _Ended()
-    with handlers_print_to_stderr():
-        run_async(_redrive, arguments, ended)
-    for line in ended.lines:
-        print(line)
-    return ended.code
+    if shows_bar(arguments):
+        load_bar()
+    return run_beside_handlers(partial(_redrive, arguments))
 
 
-async def _redrive(arguments: argparse.Namespace, ended: _Ended) -> ExitCode:
+async def _redrive(arguments: argparse.Namespace) -> Ended:
     async with AsyncExitStack() as stack:
         clients = await stack.enter_async_context(AwsClients())
-        place = await _place(arguments.destination, clients)
-        redriver = _redriver(arguments, place, clients)
+        redriver = _redriver(arguments, await _place(arguments, clients), clients)
+        _warn(arguments, redriver.place)
         began = time.perf_counter()
         try:
-            await _work(redriver, arguments.limit)
+            await _work(arguments, redriver)
         except* SourceError as errors:
-            raise CommandError("\n".join(sorted(set(map(str, errors.exceptions))))) from errors
+            raise CommandError("\n".join(told(errors))) from errors
         finally:
-            redriver.report.problems += await place.close()
-        _close(arguments, redriver, time.perf_counter() - began, ended)
-    return ended.code
+            redriver.report.problems += await redriver.place.close()
+        summary = Summary(redriver, took=time.perf_counter() - began, command=_command_for(arguments))
+        lines = [json.dumps(summary.document, indent=1)] if arguments.json else summary.lines
+        return Ended(lines=lines, code=ExitCode.OK if summary.right else ExitCode.FAILED)
 
 
-async def _place(text: str, clients: AwsClients) -> Place:
+async def _place(arguments: argparse.Namespace, clients: AwsClients) -> Place:
     """Raises CommandError."""
+    text: str = arguments.destination
     if text.startswith("arn:") and ":s3:::" in text:
         text = f"s3://{text.split(':::', 1)[1]}"
     if text.startswith("s3://"):
         bucket, _, prefix = text.removeprefix("s3://").partition("/")
-        return BucketPlace(client=await clients.client("s3", "", retries=True), bucket=bucket, prefix=prefix)
+        return BucketPlace(await clients.client("s3", "", retries=True), bucket=bucket, prefix=prefix)
     if not text.startswith("arn:"):
-        return FilePlace(path=Path(text))
+        return FilePlace(Path(text))
     try:
-        service = parse_source_arn(text).service
+        source = parse_source_arn(text)
     except ArnError as error:
         raise CommandError(str(error)) from error
-    if service != "sqs":
+    if source.service != "sqs":
         msg = (
             f"{text} keeps no messages to redrive: give a queue, s3://bucket/prefix or a file; to run a stream again: esm replay"
         )
         raise CommandError(msg)
-    return QueuePlace(queue=SqsQueue(clients, text, windowed=True, observe=not_counted))
+    return QueuePlace(SqsQueue(clients, text, windowed=True, observe=not_counted), fifo=source.fifo, hide=arguments.hide)
+
+
+def _warn(arguments: argparse.Namespace, place: Place) -> None:
+    if isinstance(place, QueuePlace) and (arguments.dry_run or arguments.keep):
+        text = "messages can only be seen by receiving: the receive count of each goes up by one"
+        print(f"warning: {text}{f', and {place.partial}' if place.partial else ''}", file=sys.stderr)
 
 
 def _redriver(arguments: argparse.Namespace, place: Place, clients: AwsClients) -> Redriver:
     config = read_config(arguments.config)
     spec = find_function(arguments.function, config, folder=Path.cwd(), timeout=arguments.timeout)
-    loaded, single = load([] if arguments.dry_run else [spec], config)
+    own = [mapping for mapping in config.mappings if mapping.function == spec.name] if config is not None else []
+    function = None if arguments.dry_run else load(spec, config, own)
     known = config is not None and arguments.function in config.functions
+    limits = [arguments.concurrency, function.concurrency if function is not None else None]
     return Redriver(
         place=place,
         fetching=Fetching(open_stream=lambda source, arn: open_stream(source, arn, clients, observe=not_counted)),
         rules_for=_RulesFor(arguments=arguments, config=config, function=spec.name),
-        invoker=loaded[0] if loaded else Planner(),
+        invoker=function.invoker if function is not None else Planner(),
         report=Report(),
         function=spec.name if known and not arguments.any_function else None,
         clock=time.time,
         dry_run=arguments.dry_run,
         keep=arguments.keep,
         whole=arguments.whole_range,
-        concurrency=1 if single else arguments.concurrency or spec.reserved_concurrency or None,
+        blocked=Blocked() if arguments.stop_on_failure else None,
+        concurrency=min((limit for limit in limits if limit is not None), default=None),
     )
 
 
@@ -131,81 +136,34 @@ class _RulesFor:
             report_item_failures=given.item_failures,
             lanes=given.parallel,
         )
-        return rules_of(chosen.mapping, overrides), lambda _: True
+        return rules_of(chosen.mapping, overrides), partial(passes, chosen.mapping.criteria)
 
 
-async def _work(redriver: Redriver, limit: int) -> None:
+async def _work(arguments: argparse.Namespace, redriver: Redriver) -> None:
     """Messages are kept ours beside it; the first signal stops it, the second cuts it short."""
-    async with anyio.create_task_group() as tasks:
-
-        async def watch_signals() -> None:
-            with anyio.open_signal_receiver(*STOP_SIGNALS) as signals:
-                async for _ in signals:
-                    if redriver.report.stopped:
-                        tasks.cancel_scope.cancel()
-                    redriver.stop()
-
-        tasks.start_soon(watch_signals, name="signals")
-        tasks.start_soon(redriver.place.keep, name="keep messages")
-        if sys.stderr.isatty():
-            print("reading messages, then running their records (Ctrl-C stops after the batch in hand)", file=sys.stderr)
-        await redriver.run(limit)
-        tasks.cancel_scope.cancel()
+    showing = None
+    if shows_bar(arguments):
+        showing = Showing(
+            what=lambda: "running" if redriver.entries else "reading messages",
+            done=lambda: redriver.finished,
+            total=lambda: len(redriver.entries) or None,
+            report=redriver.report,
+        )
+    async with stopping(redriver.report, redriver.stop), anyio.create_task_group() as beside:
+        beside.start_soon(redriver.place.keep, name="keep messages")
+        async with progress(showing):
+            await redriver.run(arguments.limit)
+        beside.cancel_scope.cancel()
 
 
-def _close(arguments: argparse.Namespace, redriver: Redriver, took: float, ended: _Ended) -> None:
-    entries, report = redriver.entries, redriver.report
-    counts = {fate: sum(entry.fate is fate for entry in entries) for fate in Fate}
-    right = not (counts[Fate.FAILED] or counts[Fate.KEPT] or report.problems or report.stopped)
-    ended.code = ExitCode.OK if right else ExitCode.FAILED
-    if arguments.json:
-        document = {
-            "right": right,
-            "messages": {fate.value: count for fate, count in counts.items()},
-            "entries": [_as_json(entry) for entry in entries],
-            "replay": show.as_json(report, took=took, command=None),
-        }
-        ended.lines = [json.dumps(document, indent=1)]
-        return
-    told = ", ".join(f"{count} {fate}" for fate, count in counts.items() if count) or "none there"
-    deleted = " (nothing was deleted: --keep)" if arguments.keep else ""
-    ended.lines = [f"{len(entries)} message{'s' * (len(entries) != 1)}: {told}{deleted}"]
-    for entry in entries:
-        if entry.fate is not Fate.DONE:
-            ended.lines.append(_line(entry))
-    if report.read:
-        ended.lines += ["", *show.summary(report, took=took, command=None)]
-    elif report.problems:
-        ended.lines += ["", *report.problems]
+def _command_for(given: argparse.Namespace) -> show.CommandFor:
+    def command(failure: Failure) -> str:
+        """Of what a stream still holds; the others are in their message, which is kept."""
+        if not failure.shard:
+            return ""
+        words = ["esm", "replay", failure.source_arn, "-f", given.function]
+        for option, value in (("-c", given.config), ("--mapping", given.mapping), ("--timeout", given.timeout)):
+            words += [option, str(value)] if value is not None else []
+        return show.command_for([*words, *same_rules(given)], from_stream=True)(failure)
 
-
-def _line(entry: Entry) -> str:
-    what = f"{entry.records} record{'s' * (entry.records != 1)}"
-    if entry.pointed is not None:
-        what += f" of {entry.pointed.shard} from {entry.pointed.first}, {entry.pointed.condition}"
-        what += f", {_time_left(entry.left)}" if entry.left is not None else ""
-    return f"  {entry.fate}  {entry.message.name}: {what if entry.records else ''}{f': {entry.why}' if entry.why else ''}"
-
-
-def _time_left(seconds: float) -> str:
-    if seconds <= 0:
-        return f"left the stream about {_duration(-seconds)} ago"
-    return f"kept for about {_duration(seconds)} more"
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds / _HOUR:.1f} hours" if seconds >= _HOUR else f"{seconds / _MINUTE:.0f} minutes"
-
-
-def _as_json(entry: Entry) -> dict[str, Any]:
-    found: dict[str, Any] = {"message": entry.message.name, "fate": entry.fate.value, "why": entry.why}
-    found |= {"records": entry.records, "secondsLeft": entry.left}
-    if entry.pointed is not None:
-        found |= {
-            "streamArn": entry.pointed.stream_arn,
-            "shard": entry.pointed.shard,
-            "first": entry.pointed.first,
-            "last": entry.pointed.last,
-            "condition": entry.pointed.condition,
-        }
-    return found
+    return command

@@ -14,6 +14,8 @@ from runtime.core.batching import Batch
 
 MAX_STATE_BYTES: Final = 1024 * 1024
 """Of the state as compact JSON; a window whose state is larger is ended early (COM-95)."""
+EVENT_ROOM: Final = MAX_STATE_BYTES + 1024
+"""Bytes of an event that are left free beside the records of a batch, for what `keys` gives."""
 QUIET: Final = 120.0
 """Seconds without a new record after which a window that has passed is over (COM-97)."""
 

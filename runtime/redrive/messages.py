@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from pollers.event_records import EventRecord, decode, read_event_record
+from runtime.config.arns import ArnError, parse_source_arn
 
 _INFOS: Final = {"KinesisBatchInfo": "kinesis", "DDBStreamBatchInfo": "dynamodb"}
 """What a failure record calls its part about the batch -> the kind of stream."""
@@ -31,8 +32,8 @@ class Pointed:
     function: str
     """Its name."""
     condition: str
-    payload: tuple[EventRecord, ...] | None
-    """The records themselves, where the destination carries them (S3)."""
+    carries: bool
+    """It has the records themselves (S3): `payload_of` reads them."""
 
     @property
     def order(self) -> tuple[str, str, int]:
@@ -43,27 +44,51 @@ class Foreign(ValueError):
     """The text says why it is no failure record."""
 
 
+class OtherKind(Foreign):
+    """It is one, but not of a stream."""
+
+
 def parse_failure(text: str) -> Pointed:
     """Raises Foreign."""
+    return _read_failure(_document(text))
+
+
+def payload_of(text: str, pointed: Pointed) -> list[EventRecord]:
+    """The records that a message carries: text in S3 objects (DST-37), the event itself where a function was told.
+
+    The event may have held more than was given up (DST-33). Raises Foreign.
+    """
+    document = _document(text)
+    payload: Any = document.get("payload", document.get("requestPayload"))
+    try:
+        event = decode(payload.encode("utf-8", "surrogatepass")) if isinstance(payload, str) else payload
+        records = [read_event_record(shown, shard=pointed.shard) for shown in event["Records"]]
+        given_up = range(int(pointed.first), int(pointed.last) + 1)
+        return [each for each in records if int(each.record.id) in given_up]
+    except (ValueError, TypeError, KeyError) as error:
+        raise Foreign(f"its payload cannot be read: {error}") from error
+
+
+def _document(text: str) -> dict[str, Any]:
     try:
         document = decode(text.encode("utf-8", "surrogatepass"))
     except ValueError:
         raise Foreign("it is not JSON") from None
-    return read_failure(document)
+    return _unwrapped(document)
 
 
-def read_failure(document: Any) -> Pointed:
-    """Raises Foreign."""
-    document = _unwrapped(document)
+def _read_failure(document: dict[str, Any]) -> Pointed:
     key = next((key for key in _INFOS if isinstance(document.get(key), dict)), None)
+    if key is None and isinstance(document.get("requestContext"), dict):
+        kind = "a Kafka source" if "KafkaBatchInfo" in document else "an asynchronous invocation"
+        raise OtherKind(f"it is of {kind}, not of a stream: {_shown(document)}")
     if key is None:
         raise Foreign(f"it has neither {' nor '.join(_INFOS)}: {_shown(document)}")
     try:
         info, context = document[key], document["requestContext"]
-        payload = document.get("payload", document.get("requestPayload"))
         return Pointed(
             source=_INFOS[key],
-            stream_arn=_text(info, "streamArn"),
+            stream_arn=_stream_arn(info, _INFOS[key]),
             shard=_text(info, "shardId"),
             first=_number(info, "startSequenceNumber"),
             last=_number(info, "endSequenceNumber"),
@@ -71,9 +96,11 @@ def read_failure(document: Any) -> Pointed:
             arrived=_seconds(info.get("approximateArrivalOfFirstRecord")),
             function=_text(context, "functionArn").split(":")[6],
             condition=str(context.get("condition", "")),
-            payload=None if payload is None else _records(payload, shard=info["shardId"]),
+            carries=document.get("payload", document.get("requestPayload")) is not None,
         )
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
+    except Foreign:
+        raise
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
         raise Foreign(f"its {key} or requestContext lacks something: {error}") from error
 
 
@@ -92,13 +119,15 @@ def _unwrapped(document: Any) -> dict[str, Any]:
     return document
 
 
-def _records(payload: Any, *, shard: str) -> tuple[EventRecord, ...]:
-    """Text in S3 objects (DST-37), the event itself where a function was told."""
+def _stream_arn(info: Mapping[str, Any], source: str) -> str:
+    text = _text(info, "streamArn")
     try:
-        event = decode(payload.encode("utf-8", "surrogatepass")) if isinstance(payload, str) else payload
-        return tuple(read_event_record(shown, shard=shard) for shown in event["Records"])
-    except ValueError as error:
-        raise Foreign(f"its payload cannot be read: {error}") from error
+        service = parse_source_arn(text).service
+    except ArnError as error:
+        raise Foreign(f"its streamArn: {error}") from error
+    if service != source:
+        raise Foreign(f"its streamArn {text[:_LONGEST_TEXT]} is not of {source}")
+    return text
 
 
 def _text(found: Mapping[str, Any], key: str) -> str:

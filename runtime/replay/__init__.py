@@ -1,7 +1,10 @@
 """Runs records through a handler by the rules of a mapping, without touching their source: `esm replay` and `esm redrive`.
 
-selection   which records, by --where, --from and --to        rules    how: of a mapping, or a source's defaults
-lanes       records in, batches out, in order                 engine   invoke, decide, account, until every record has its fate
-report      what became of them                               comparison   two handlers over the same batches
-retained    records that a stream still holds                 show     what a person reads
+selection, choosing, filtering   which records, by --where, --from and --to, and by the mapping's filters
+functions, rules                 which handler, and how: the rules of a mapping, or a source's defaults
+feeding, pace                    from a recording or a stream, at once or in the original rhythm
+lanes, order                     records in, batches out, each shard and group in its order
+engine, calling                  invoke, decide, account, until every record has its fate
+report, comparison               what became of them; two handlers over the same batches
+run, progress, show, sending     signals, the bar, the summary, the on-failure destination when it is asked for
 """

@@ -1,13 +1,14 @@
 """Two handlers over the same batches: where results, errors or durations differ. What is tried again the first one decides."""
 
-from collections.abc import Callable
+import json
 from dataclasses import dataclass, field
 from statistics import median
-from time import perf_counter
 from typing import Any, Final
 
-from handlers.invoker import FunctionError, Invoker, NotInvoked, Outcome, Succeeded
+from handlers.invoker import NOT_JSON, FunctionError, Invoker, MakeEvent, NotInvoked, Outcome, Succeeded
 from runtime.core.batching import Batch
+from runtime.replay.calling import Timed, returned
+from runtime.replay.report import Trouble
 from runtime.request_ids import new_request_id
 
 _MOST: Final = 1000
@@ -47,21 +48,21 @@ class Comparison:
     """Seconds of each invocation."""
     theirs: list[float] = field(default_factory=list)
 
-    async def compare(
-        self, make_event: Callable[[], dict[str, Any]], batch: Batch, shard: str, *, first: Outcome, took: float
-    ) -> None:
-        began = perf_counter()
-        second = await self.other.invoke(make_event, request_id=new_request_id(), function_arn=self.function_arn)
-        seconds = perf_counter() - began
+    async def compare(self, make_event: MakeEvent, batch: Batch, shard: str, *, first: Outcome, took: float) -> None:
+        timed = Timed(make_event)
+        second = await self.other.invoke(timed, request_id=new_request_id(), function_arn=self.function_arn)
+        seconds = timed.took
+        if isinstance(second, FunctionError) and second.still_running is not None:
+            await returned(second.still_running)
         self.invocations += 1
         self.ours.append(took)
         self.theirs.append(seconds)
         kind = _kind(first, second)
-        ours, theirs = _shown(first), _shown(second)
+        ours = theirs = ""
         if kind is None and max(took, seconds) > _NOTICED and max(took, seconds) > _SLOWER * min(took, seconds):
             kind, ours, theirs = "duration", f"{took:.3f} s", f"{seconds:.3f} s"
         if kind is not None:
-            self._differ(kind, batch, shard, ours, theirs)
+            self._differ(kind, batch, shard, ours or _shown(first), theirs or _shown(second))
 
     def _differ(self, kind: str, batch: Batch, shard: str, ours: str, theirs: str) -> None:
         self.counts[kind] = self.counts.get(kind, 0) + 1
@@ -84,12 +85,21 @@ class Comparison:
 def _kind(first: Outcome, second: Outcome) -> str | None:
     match first, second:
         case Succeeded(response=one), Succeeded(response=other):
-            return None if one == other else "result"
+            return None if _alike(one, other) else "result"
         case FunctionError(), FunctionError():
-            alike = (first.error_type, first.message) == (second.error_type, second.message)
-            return None if alike else "error"
+            return None if Trouble.of(first) == Trouble.of(second) else "error"
         case _:
             return "outcome"
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """As JSON: `true` is not 1, and NaN is like NaN."""
+    if one is None or other is None or NOT_JSON in (one, other):
+        return one is other
+    try:
+        return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    except RecursionError:
+        return bool(one == other)
 
 
 def _shown(outcome: Outcome) -> str:
@@ -97,6 +107,7 @@ def _shown(outcome: Outcome) -> str:
         case Succeeded(response=response):
             return f"returned {response!r}"[:_LONGEST_TEXT]
         case FunctionError():
-            return f"{outcome.error_type}: {outcome.message}"[:_LONGEST_TEXT]
+            trouble = Trouble.of(outcome)
+            return f"{trouble.type}: {trouble.message}"[:_LONGEST_TEXT]
         case NotInvoked(reason=reason):
             return f"could not be called: {reason}"[:_LONGEST_TEXT]

@@ -1,6 +1,7 @@
-"""What became of replayed records. The law: read = left out + filtered out + succeeded + failed + not run."""
+"""What became of replayed records. The law: read = not selected + filtered out + succeeded + failed + not run."""
 
 import heapq
+import re
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Final
@@ -13,6 +14,12 @@ _SLOWEST: Final = 5
 _MOST_FAILURES: Final = 10_000
 """Failing records that are told one by one; all are counted."""
 _LONGEST_TEXT: Final = 300
+_MOST_GROUPS: Final = 1000
+"""Kinds of error that are told apart by their message; the others only by their type."""
+_REQUEST: Final = re.compile(r"RequestId: [0-9a-f-]{36} (Error: )?")
+"""What Lambda puts before the text of a time limit: another one in each invocation."""
+REPORTED: Final = "ReportedAsFailed"
+"""Our word for a record that the handler named in its answer."""
 NOT_ALONE: Final = "GivenUpWithItsBatch"
 """Our word for a record that no handler named, and that was given up beside one that failed."""
 
@@ -26,13 +33,14 @@ class Trouble:
 
     @classmethod
     def of(cls, error: FunctionError) -> "Trouble":
-        return cls(type=error.error_type or "Error", message=error.message[:_LONGEST_TEXT])
+        return cls(type=error.error_type or "Error", message=_REQUEST.sub("", error.message)[:_LONGEST_TEXT])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """One record that failed in the end."""
 
+    source_arn: str
     shard: str
     position: str
     """Its sequence number or message id."""
@@ -42,6 +50,8 @@ class Failure:
     """Invocations of its last batch."""
     place: str
     """File and line, where it came from a file."""
+    batch: int
+    """Records of that batch."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -87,11 +97,13 @@ class Report:
     filtered_out: int = 0
     succeeded: int = 0
     failed: int = 0
-    handed_over: int = 0
-    """Selected for the handler."""
+    chosen: int = 0
+    """For the handler."""
     batches: int = 0
     invocations: int = 0
     throttles: int = 0
+    overdue: int = 0
+    """Handlers that ran on past their time limit, beside what came next."""
     size: int = 0
     """Bytes of the records that were handed over."""
     durations: list[float] = field(default_factory=list)
@@ -110,7 +122,7 @@ class Report:
 
     @property
     def not_run(self) -> int:
-        return self.handed_over - self.succeeded - self.failed
+        return self.read - self.left_out - self.filtered_out - self.succeeded - self.failed
 
     @property
     def right(self) -> bool:
@@ -127,7 +139,6 @@ class Report:
         return sorted(self._slowest, reverse=True)
 
     def take(self, record: Record) -> None:
-        self.handed_over += 1
         self.size += record.size
         if record.arrived:
             self.first_arrived = min(self.first_arrived or record.arrived, record.arrived)
@@ -143,6 +154,8 @@ class Report:
         else:
             heapq.heappushpop(self._slowest, slow)
         if trouble is not None:
+            if trouble not in self._errors and len(self._errors) >= _MOST_GROUPS:
+                trouble = Trouble(type=trouble.type, message="(other messages)")
             group = self._errors.setdefault(trouble, ErrorGroup(trouble=trouble, first=first))
             group.invocations += 1
             group.records += len(records)

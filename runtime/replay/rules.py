@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 from pollers import QUEUES, SPECS, STREAMS
 from pollers.event_records import envelope, shown_of
 from pollers.record import TRIM_HORIZON, Record
 from pollers.source import QueueSpec, StreamSpec
 from runtime.core.mapping import UNLIMITED, BatchLimits, EventSourceMapping, RetryPolicy, StreamSettings
-
-_WHOLE_BATCHES: Final = 10
-"""Records of a queue's batch without a window (SQS-03)."""
+from runtime.core.tumbling import EVENT_ROOM
+from runtime.errors import UserError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +37,8 @@ class Rules:
     batch: BatchLimits
     retry: RetryPolicy
     """Attempts are never unlimited: a record that always fails would be tried for ever."""
+    endless: bool
+    """The mapping would try for ever, and here nothing is tried again: records that the handler does not name succeeded."""
     lanes: int
     """Batches at once: of a shard, or of a queue."""
     tumbling_window: int
@@ -49,9 +50,15 @@ class Rules:
 def rules_of(mapping: EventSourceMapping, overrides: Overrides) -> Rules:
     """A limit of -1 retries counts as 0, unless the command line has another. Nothing is waited for, and nothing is too old.
 
-    Queues know no retries but their own: records that fail are tried so often as the command line says.
+    Queues know no retries but their own: records that fail are tried so often as the command line says. Raises UserError.
     """
     stream = mapping.stream
+    tumbling = stream.tumbling_window if stream is not None else 0
+    if tumbling and (overrides.lanes or 1) > 1:
+        text = f"--parallel {overrides.lanes}: mapping {mapping.name} has TumblingWindowInSeconds, so it must be 1"
+        raise UserError(text)
+    if overrides.bisect and stream is None:
+        raise UserError("--bisect is for streams: batches of a queue are not split (--batch-size 1 finds the ones that fail)")
     spec = SPECS[mapping.source]
     policy = stream.retry if stream is not None else RetryPolicy(attempts=0)
     attempts = _given(overrides.attempts, 0 if policy.attempts == UNLIMITED else policy.attempts)
@@ -60,10 +67,11 @@ def rules_of(mapping: EventSourceMapping, overrides: Overrides) -> Rules:
     return Rules(
         mapping=mapping,
         spec=spec,
-        batch=replace(mapping.batch, records=size, window=window),
+        batch=replace(mapping.batch, records=size, window=window, size=mapping.batch.size - (EVENT_ROOM if tumbling else 0)),
+        endless=policy.attempts == UNLIMITED and overrides.attempts is None,
         retry=RetryPolicy(attempts=attempts, bisect=_given(overrides.bisect, policy.bisect)),
         lanes=_given(overrides.lanes, stream.lanes if stream is not None else mapping.maximum_concurrency or 10),
-        tumbling_window=stream.tumbling_window if stream is not None else 0,
+        tumbling_window=tumbling,
         report_item_failures=_given(overrides.report_item_failures, mapping.report_item_failures),
         filtered=overrides.filtered,
         envelope=_unwindowed_envelope if mapping.source == "sqs" and window == 0 else envelope,

@@ -2,15 +2,17 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from pollers.event_records import encode
 from pollers.record import LATEST, TRIM_HORIZON, Position, PositionKind, Record
 
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_DATE: Final = 8
+"""Digits of a date without dashes."""
 _LONGEST_TIME: Final = 12
 """Digits; seconds have 10 until the year 2286, and sequence numbers more than 20."""
 _MILLISECONDS: Final = 13
@@ -43,6 +45,8 @@ def parse_bound(text: str, *, name: str, now: float) -> Position:
         return Position.at(now - float(ago[1]) * _UNITS[ago[2]])
     if text.isascii() and text.replace(".", "", 1).isdigit():
         digits = len(text.partition(".")[0])
+        if digits == _DATE == len(text) and text[:2] in ("19", "20"):
+            raise SelectionError(f"{name} {text}: is that a date? Then write {text[:4]}-{text[4:6]}-{text[6:]}")
         if digits <= _LONGEST_TIME:
             return Position.at(float(text))
         if digits == _MILLISECONDS:
@@ -96,10 +100,25 @@ class Selection:
     conditions: Sequence[Condition] = ()
     only: frozenset[str] = field(default_factory=frozenset)
     """Positions; empty: any."""
+    shards: frozenset[str] = field(default_factory=frozenset)
+    """Empty: any."""
+
+    def check(self, *, sharded: bool) -> None:
+        """Raises SelectionError for bounds that mean nothing here. `sharded`: the records say of which shard they are."""
+        for bound, name in ((self.since, "--from"), (self.until, "--to")):
+            if bound is not None and bound.kind is PositionKind.AT_SEQUENCE_NUMBER and sharded and len(self.shards) != 1:
+                raise SelectionError(f"{name} {bound.sequence}: a sequence number is of one shard: say of which, with --shard")
+
+    def narrowed(self) -> Self:
+        """With bounds around the positions of `only`, where they are of one shard: nothing else need be read."""
+        if not self.only or len(self.shards) != 1 or not all(each.isascii() and each.isdigit() for each in self.only):
+            return self
+        first, last = min(self.only, key=int), max(self.only, key=int)
+        return replace(self, since=self.since or Position.at_record(first), until=self.until or Position.at_record(last))
 
     def takes(self, record: Record, view: Callable[[], dict[str, Any]], shard: str) -> bool:
         """`view`: the record as filters see it; made only when it is needed."""
-        if self.only and record.id not in self.only:
+        if (self.only and record.id not in self.only) or (self.shards and shard not in self.shards):
             return False
         if self.since is not None and _order(record, self.since) < 0:
             return False

@@ -189,7 +189,7 @@ class LocalAws:
     async def control(self, path: str, **body: Any) -> Any:
         """`POST /_local/<path>`."""
         async with self.http.post(f"{self.endpoint.url}/_local/{path}", json=body) as answer:
-            assert answer.status == 200, await answer.text()
+            assert answer.status in (200, 201), await answer.text()
             return await answer.json()
 
     # faults

@@ -10,6 +10,7 @@ from typing import Any, Final
 import anyio
 import pytest
 
+from pollers import QUEUES
 from pollers.errors import SourceError, SourceRejected, SourceUnavailable
 from pollers.record import Record
 from pollers.recording import Recorded, RecordingReader
@@ -31,7 +32,14 @@ def as_event(records: Sequence[Record]) -> dict[str, Any]:
     return {"Records": [{**record.content, **more} for record in records]}
 
 
-SPEC: Final = QueueSpec(source="sqs", service="sqs", parameters=frozenset(), default_batch_size=10, envelope=as_event)
+SPEC: Final = QueueSpec(
+    source="sqs",
+    service="sqs",
+    parameters=frozenset(),
+    default_batch_size=10,
+    envelope=as_event,
+    filter_view=QUEUES["sqs"].filter_view,
+)
 
 
 @contextmanager
