@@ -17,6 +17,8 @@ import anyio
 from pollers.recording_writer import RecordingFile, RecordingWriter
 from tests.acceptance.worker_process import CODE, Site, wait_until
 
+HEARD = 1.0
+"""Seconds after which a signal was heard; nothing tells it from outside."""
 NOWHERE = "http://127.0.0.1:9"
 
 

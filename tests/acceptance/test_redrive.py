@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from tests.acceptance.local_aws import LocalAws, arn_of, local_aws, stream_arn
-from tests.acceptance.replaying import acts, esm, journal, running, seen, shell, wait_began
+from tests.acceptance.replaying import HEARD, acts, esm, journal, running, seen, shell, wait_began
 from tests.acceptance.stream_site import on_failure, stream_mapping
 from tests.acceptance.worker_process import Site, mapping, process_on, wait_until
 
@@ -184,7 +184,7 @@ async def test_an_interrupt_loses_nothing_and_gives_messages_back(tmp_path: Path
             await wait_began(site)
             assert aws.counts("failed") == (0, 3)
             command.interrupt()
-            await anyio.sleep(0.3)
+            await anyio.sleep(HEARD)
             site.open_gate()
             ended = await command.wait()
         assert ended.code == 1
@@ -200,7 +200,7 @@ async def test_a_second_interrupt_gives_messages_back_too(tmp_path: Path) -> Non
         async with running(site, "redrive", FAILED, "-f", "f", endpoint_url=aws.endpoint.url) as command:
             await wait_began(site)
             command.interrupt()
-            await anyio.sleep(0.5)
+            await anyio.sleep(HEARD)
             command.interrupt()
             ended = await command.wait(seconds=15)
         assert ended.code == 1
@@ -379,7 +379,7 @@ async def test_an_interrupted_redrive_takes_out_of_a_file_what_was_done(tmp_path
         async with running(site, "redrive", "f", "-f", "f", endpoint_url=aws.endpoint.url) as command:
             await wait_began(site)
             command.interrupt()
-            await anyio.sleep(0.3)
+            await anyio.sleep(HEARD)
             site.open_gate()
             await command.wait()
         assert (tmp_path / "f").read_text() == lines[1]

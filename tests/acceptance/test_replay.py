@@ -6,10 +6,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from tests.acceptance.local_aws import LocalAws, arn_of, local_aws, stream_arn
-from tests.acceptance.replaying import acts, esm, journal, running, seen, shell, wait_began, write_recording
+from tests.acceptance.replaying import HEARD, acts, esm, journal, running, seen, shell, wait_began, write_recording
 from tests.acceptance.stream_site import on_failure, stream_mapping
 from tests.acceptance.worker_process import CODE, Site
 
@@ -215,6 +216,7 @@ async def test_an_interrupt_finishes_what_runs_and_accounts_for_all(tmp_path: Pa
     async with running(site, "replay", "r", "-f", "f", "--json") as command:
         await wait_began(site)
         command.interrupt()
+        await anyio.sleep(HEARD)
         site.open_gate()
         ended = await command.wait()
     records = ended.json["records"]
@@ -230,7 +232,7 @@ async def test_a_second_interrupt_cuts_it_short(tmp_path: Path) -> None:
     async with running(site, "replay", "r", "-f", "f", "--json") as command:
         await wait_began(site)
         command.interrupt()
-        time.sleep(0.5)  # noqa: ASYNC251 - signals of one kind that come together are one
+        await anyio.sleep(HEARD)  # signals of one kind that come together are one
         command.interrupt()
         ended = await command.wait(seconds=15)
     records = ended.json["records"]
