@@ -162,6 +162,8 @@ def _recorder(
 ) -> tuple[Recorder, Callable[[], Awaitable[None]]]:
     arn = arguments.source
     if source in QUEUES:
+        if arn.endswith(".fifo"):
+            _say("warning: of a FIFO group only the first messages show, ten at most: the rest waits for those")
         peeking = QueueRecorder(
             writer=writer,
             clock=time.time,

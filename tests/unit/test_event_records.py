@@ -174,6 +174,7 @@ def test_half_a_surrogate_pair_is_kept(text: str) -> None:
     record = read_event_record(shown).record
     assert (record.group, shown_of(record)) == (text, shown)
     assert decode(encode(text)) == text
+    assert decode(encode({"a": "\ud800"})) == {"a": "\ud800"}
 
 
 @pytest.mark.parametrize("name", ["kinesis", "dynamodb-insert-modify-remove", "dynamodb-new-image-binary", "dynamodb-ttl-remove"])
