@@ -124,3 +124,5 @@ class ShardPage(msgspec.Struct, frozen=True, kw_only=True):
     """More is known to wait, so the next read need not wait either."""
     behind: float | None = None
     """Seconds behind the newest record of the shard, where the source says (MillisBehindLatest)."""
+    pushed: bool = False
+    """What comes next is sent without being asked for, and the next read waits for it by itself: it needs no pace."""

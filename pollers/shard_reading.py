@@ -68,7 +68,7 @@ class IteratorReader:
         if self._iterator is None:
             return ShardPage(ended=True)
         page = await self._page(self._iterator, limit)
-        records = self._new(page.records)
+        records = beyond(page.records, self._position, precision=self._stream.precision)
         if records:
             self._position = Position.after(records[-1].id)
         self._iterator = page.next_iterator
@@ -84,20 +84,26 @@ class IteratorReader:
             self._iterator = iterator = await self._stream.take_iterator(self._shard, self._position)
             return await self._stream.take_page(self._shard, iterator, limit=limit, at=self._position)
 
-    def _new(self, records: Sequence[Record]) -> Sequence[Record]:
-        """Without what lies before the position: repeated pages, and records older than AT_TIMESTAMP."""
-        at = self._position
-        if at.kind is PositionKind.AFTER_SEQUENCE_NUMBER:
-            last = int(at.sequence)
-            if records and int(records[0].id) <= last:
-                return [record for record in records if int(record.id) > last]
-        elif at.kind is PositionKind.AT_SEQUENCE_NUMBER:
-            first = int(at.sequence)
-            return [record for record in records if int(record.id) >= first]
-        elif at.kind is PositionKind.AT_TIMESTAMP:
-            since = floor(at.timestamp * self._stream.precision) / self._stream.precision
-            return list(dropwhile(lambda record: record.arrived < since, records))
-        return records
+    def close(self) -> None:
+        """An iterator is nothing that the service minds."""
+
+
+def beyond(records: Sequence[Record], at: Position, *, precision: int) -> Sequence[Record]:
+    """Without what lies before the position: repeated pages, and records older than AT_TIMESTAMP.
+
+    `precision`: the service tells arrival times in so many parts of a second.
+    """
+    if at.kind is PositionKind.AFTER_SEQUENCE_NUMBER:
+        last = int(at.sequence)
+        if records and int(records[0].id) <= last:
+            return [record for record in records if int(record.id) > last]
+    elif at.kind is PositionKind.AT_SEQUENCE_NUMBER:
+        first = int(at.sequence)
+        return [record for record in records if int(record.id) >= first]
+    elif at.kind is PositionKind.AT_TIMESTAMP:
+        since = floor(at.timestamp * precision) / precision
+        return list(dropwhile(lambda record: record.arrived < since, records))
+    return records
 
 
 def foreign_position(error: SourceError, *, stream: str) -> SourceRejected:

@@ -20,9 +20,10 @@ from pollers.sqs import SqsQueue
 from runtime.config import Config, SqliteState
 from runtime.core.mapping import EventSourceMapping, MappingState
 from runtime.drain import Drain
+from runtime.fan_out_telemetry import FanOutTelemetry
 from runtime.http import WorkerPages, serve_pages
 from runtime.leases import LeaseStore
-from runtime.opening import open_stream
+from runtime.opening import open_mapping_stream
 from runtime.queue_mapping import DEFAULT_CONCURRENCY, QueueParts, run_queue_mapping
 from runtime.slots import Slots
 from runtime.status import MappingStatus
@@ -124,7 +125,13 @@ class Worker:
             mapping=mapping,
             function=self._config.functions[mapping.function],
             spec=STREAMS[mapping.source],
-            source=open_stream(mapping.source, mapping.source_arn, clients, observe=telemetry.request_made),
+            source=open_mapping_stream(
+                mapping.source,
+                mapping.source_arn,
+                clients,
+                observe=telemetry.request_made,
+                tell=FanOutTelemetry(telemetry),
+            ),
             invoker=self._functions[mapping.function],
             destination=open_destination(arn, clients, region=mapping.region) if arn else None,
             store=store,

@@ -6,14 +6,30 @@ from typing import Final
 from pollers.aws.clients import AwsClients, Observe
 from pollers.dynamodb_streams import DynamodbStream
 from pollers.kinesis import KinesisStream
+from pollers.kinesis_fan_out import FanOutStream, TellFanOut
 from pollers.source import StreamSource
 
 _STREAM_SOURCES: Final[dict[str, type[KinesisStream | DynamodbStream]]] = {"kinesis": KinesisStream, "dynamodb": DynamodbStream}
 
 
 def open_stream(source: str, arn: str, clients: AwsClients, *, observe: Observe) -> StreamSource:
-    """`source`: a key of `pollers.STREAMS`."""
+    """For reading beside whoever else reads: by polling, also where the ARN is that of a consumer.
+
+    `source`: a key of `pollers.STREAMS`.
+    """
     return _STREAM_SOURCES[source](clients, arn, observe=observe, clock=time.time)
+
+
+def open_mapping_stream(source: str, arn: str, clients: AwsClients, *, observe: Observe, tell: TellFanOut) -> StreamSource:
+    """For a worker: the records of a consumer are pushed to it, and to nobody else."""
+    if is_consumer(arn):
+        return FanOutStream(clients, arn, observe=observe, clock=time.time, tell=tell)
+    return open_stream(source, arn, clients, observe=observe)
+
+
+def is_consumer(arn: str) -> bool:
+    """Whether it is the ARN of a consumer of a Kinesis stream."""
+    return "/consumer/" in arn
 
 
 def not_counted(operation: str, outcome: str) -> None:

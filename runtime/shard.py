@@ -7,6 +7,7 @@ lane (COM-61). The shard has ended when it was read to its end and all lanes are
 import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from math import inf
 from typing import Final
@@ -38,6 +39,7 @@ _LAST_WORD: Final = 5.0
 _ID_COST: Final = 40
 """So many bytes of the memory to read ahead for each record that is done and cannot be checkpointed yet."""
 _GONE: Final = "ResourceNotFoundException"
+_NO_PLACE: Final = nullcontext()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -93,6 +95,7 @@ class ShardRun:
         self._room = anyio.Event()
         self._mean_cost = _FIRST_COST
         self._read_to_end = False
+        self._reader: ShardReader | None = None
         self._last_call = -inf
         """When the shard was last asked for records."""
         self._out_of_step = False
@@ -125,31 +128,43 @@ class ShardRun:
     # reading
 
     async def _read_all(self) -> None:
-        with self._reading:
-            reader = await self._open(self._held.lease.checkpoint)
-            more = True
-            while reader is not None and not self._read_to_end:
-                await self._wait_room()
-                await self._wait_turn(more=more)
-                page = await self._read(reader)
-                if page is None:
-                    reader = await self._open(TRIM_HORIZON)
-                    await anyio.sleep(self._parts.spec.base_interval)
-                    continue
-                more = page.more
-                self._take_in(page)
-                del page  # else it would be kept until the next one is there
-            self._read_to_end = True
+        try:
+            with self._reading:
+                await self._read_on()
+                self._read_to_end = True
+        finally:
+            self._close_reader()
         self._wake_lanes()
+
+    async def _read_on(self) -> None:
+        reader = await self._open(self._held.lease.checkpoint)
+        more, pushed = True, False
+        while reader is not None and not self._read_to_end:
+            await self._wait_room()
+            await (asyncio.sleep(0) if pushed else self._wait_turn(more=more))
+            page = await self._read(reader, pushed=pushed)
+            if page is None:
+                reader = await self._open(TRIM_HORIZON)
+                await anyio.sleep(self._parts.spec.base_interval)
+                continue
+            more, pushed = page.more, page.pushed
+            self._take_in(page)
+            del page  # else it would be kept until the next one is there
+
+    def _close_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
 
     async def _open(self, position: Position) -> ShardReader | None:
         """None: the shard is not there any more."""
+        self._close_reader()
         opened_at, latest = self._parts.clock(), position.kind is PositionKind.LATEST
         while True:
             try:
                 with self._status.busy(_READ_TIME):
                     async with self._parts.reads:
-                        reader = await self._parts.source.open_shard(self._shard, position)
+                        self._reader = reader = await self._parts.source.open_shard(self._shard, position)
             except SourceError as error:
                 if isinstance(error, PositionTrimmed) and position != TRIM_HORIZON:
                     self._tell_gap(error, goes_on=str(TRIM_HORIZON))
@@ -167,14 +182,14 @@ class ShardRun:
                         await self._delivery.checkpoints.pin(Position.at(opened_at))
                 return reader
 
-    async def _read(self, reader: ShardReader) -> ShardPage | None:
-        """None: what comes next has left the stream."""
+    async def _read(self, reader: ShardReader, *, pushed: bool) -> ShardPage | None:
+        """None: what comes next has left the stream. What is pushed is waited for, so that takes no place among the reads."""
         while True:
             limit = plan_page(self._space(), mean_cost=self._mean_cost, most=self._parts.spec.page_limit)
             self._last_call = self._now()
             try:
                 with self._status.busy(_READ_TIME):
-                    async with self._parts.reads:
+                    async with _NO_PLACE if pushed else self._parts.reads:
                         page = await reader.read(limit=limit)
             except PositionTrimmed as error:
                 self._tell_gap(error, goes_on=str(TRIM_HORIZON))

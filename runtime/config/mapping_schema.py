@@ -102,7 +102,8 @@ class Mapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, ren
         str,
         Meta(
             min_length=1,
-            description="The ARN of an SQS queue, a Kinesis stream or a DynamoDB stream (API-11).",
+            description="The ARN of an SQS queue, a Kinesis stream or a consumer of it (enhanced fan-out), or a DynamoDB stream "
+            "(API-11).",
             examples=["arn:aws:sqs:eu-west-1:123456789012:orders"],
         ),
     ]

@@ -266,6 +266,7 @@ class FakeReader:
         self._moved = moved
         """It stands behind a record, so a gap can be noticed."""
         self._taken = stream.clock()
+        self.closed = False
 
     async def read(self, *, limit: int) -> ShardPage:
         stream, shard = self._stream, self._shard
@@ -287,6 +288,9 @@ class FakeReader:
         stream.reads.append(Read(now, shard.id, limit, tuple(record.id for record in page), ended))
         behind = 0.0 if last else max(0.0, now - shard.records[end].arrived)
         return ShardPage(records=page, ended=ended, more=not last, behind=behind)
+
+    def close(self) -> None:
+        self.closed = True
 
     def _pass_trimmed(self) -> None:
         """Raises PositionTrimmed when records went that this reader had not read yet."""
