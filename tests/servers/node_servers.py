@@ -51,7 +51,7 @@ KINESIS_MOCK = ServerSpec(
         refuses_garbage_iterators=False,
     ),
     notes=(
-        "SubscribeToShard sends no initial-response, so aiobotocore raises",
+        "SubscribeToShard sends no initial-response",
         "ListShards with AT_TRIM_HORIZON or AT_TIMESTAMP returns all shards",
         "a page of ListShards holds 100 shards unless told, where AWS's holds 1,000",
         "a limit of 10,001 is accepted",
@@ -102,6 +102,9 @@ KINESALITE = ServerSpec(
         child_shards=False,
         pages_list_shards=False,
         milliseconds_behind=False,
+        pushes_records=False,
+        refuses_early_subscriptions=False,
+        ends_pushed_shards=False,
     ),
     notes=(
         "no enhanced fan-out, no UpdateShardCount, no StreamARN",
