@@ -5,6 +5,7 @@ from typing import Final
 
 from pollers.aws.clients import AwsClients, Observe
 from pollers.dynamodb_streams import DynamodbStream
+from pollers.errors import SourceError
 from pollers.kinesis import KinesisStream
 from pollers.kinesis_fan_out import FanOutStream, TellFanOut
 from pollers.source import StreamSource
@@ -30,6 +31,10 @@ def open_mapping_stream(source: str, arn: str, clients: AwsClients, *, observe: 
 def is_consumer(arn: str) -> bool:
     """Whether it is the ARN of a consumer of a Kinesis stream."""
     return "/consumer/" in arn
+
+
+def not_told(shard: str, error: SourceError | None) -> None:
+    """For `tell`, where nothing is read."""
 
 
 def not_counted(operation: str, outcome: str) -> None:

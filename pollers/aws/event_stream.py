@@ -7,6 +7,7 @@ larger than AWS allows is an error before its bytes are there.
 
 from typing import Any, Final, Protocol
 
+import msgspec
 from botocore import exceptions as boto
 from botocore.eventstream import EventStreamBuffer
 from msgspec import Struct
@@ -79,7 +80,7 @@ class EventStream:
             case "event":
                 return Event(str(headers.get(":event-type")), message.payload)
             case "exception":
-                raise self._refusal(headers.get(":exception-type"), bytes(message.payload).decode("utf-8", "replace"))
+                raise self._refusal(headers.get(":exception-type"), _text(message.payload))
             case "error":
                 raise self._refusal(headers.get(":error-code"), str(headers.get(":error-message")))
             case other:
@@ -87,6 +88,14 @@ class EventStream:
 
     def _refusal(self, code: object, message: str) -> boto.ClientError:
         return boto.ClientError({"Error": {"Code": str(code), "Message": message}}, self._operation)
+
+
+def _text(payload: bytes) -> str:
+    """What an exception says; all of it where it is not of the usual form."""
+    try:
+        return str(msgspec.json.decode(payload, type=dict[str, str])["message"])
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError):
+        return payload.decode("utf-8", "replace")
 
 
 def _length(prelude: bytes) -> int:

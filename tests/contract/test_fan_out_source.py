@@ -13,19 +13,20 @@ from tests.fakes.streams_on_servers import OpenStream, PushedUnderTest, pushed_u
 from tests.servers.controls import control
 from tests.servers.running import Server
 
-_ENDS = {
+_ENDS = (
     contract.test_a_closed_shard_is_listed_and_read_to_its_end,
     contract.test_a_closed_shard_without_a_record_ends_at_latest_too,
-}
+)
+_UNKNOWN = (contract.test_an_unknown_shard_is_rejected,)
+_OTHERS = tuple(check for check in contract.FOR_EVERY_SOURCE if check not in _ENDS + _UNKNOWN)
 
 
-def _checks(*, ends: bool) -> pytest.MarkDecorator:
-    checks = [check for check in contract.FOR_EVERY_SOURCE if (check in _ENDS) is ends]
+def _checks(*checks: Callable[[OpenStream], Awaitable[None]]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("check", checks, ids=lambda check: check.__name__.removeprefix("test_"))
 
 
 @pytest.mark.like_aws("pushes_records")
-@_checks(ends=False)
+@_checks(*_OTHERS)
 async def test_kin_11_pushed_records_keep_the_contract(
     check: Callable[[OpenStream], Awaitable[None]], kinesis_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -33,14 +34,22 @@ async def test_kin_11_pushed_records_keep_the_contract(
 
 
 @pytest.mark.like_aws("pushes_records", "ends_pushed_shards")
-@_checks(ends=True)
+@_checks(*_ENDS)
 async def test_kin_11_pushed_records_keep_the_contract_at_the_end_of_a_shard(
     check: Callable[[OpenStream], Awaitable[None]], kinesis_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await check(lambda: pushed_under_test(kinesis_server, monkeypatch))
 
 
-@pytest.mark.like_aws("pushes_records")
+@pytest.mark.like_aws("pushes_records", "refuses_unknown_subscriptions")
+@_checks(*_UNKNOWN)
+async def test_kin_11_pushed_records_keep_the_contract_of_unknown_shards(
+    check: Callable[[OpenStream], Awaitable[None]], kinesis_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await check(lambda: pushed_under_test(kinesis_server, monkeypatch))
+
+
+@pytest.mark.like_aws("pushes_records", "refuses_unknown_subscriptions")
 async def test_a_missing_consumer_or_stream_is_rejected(kinesis_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     async with pushed_under_test(kinesis_server, monkeypatch) as stream:
         (shard,) = await stream.open_shards()
@@ -191,7 +200,7 @@ async def test_what_nobody_reads_waits_at_the_service(kinesis_server: Server, mo
     async with pushed_under_test(kinesis_server, monkeypatch) as stream:
         shard = await _opened(stream)
         reader = await stream.source.open_shard(shard, TRIM_HORIZON)
-        await stream.put(*["x" * 900_000] * 12)
+        await stream.put(*["x" * 700_000] * 12)
         await anyio.sleep(0.5)
         events = reader._subscription._events  # type: ignore[attr-defined]  # the reader of this source
         content = events._answer.content

@@ -68,6 +68,8 @@ class KinesisBehaviour:
     """SubscribeToShard sends records as they come, to a registered consumer."""
     refuses_early_subscriptions: bool = True
     """A second subscription within five seconds is refused with ResourceInUseException; a later one takes over."""
+    refuses_unknown_subscriptions: bool = True
+    """A subscription of an unknown consumer or shard is refused with ResourceNotFoundException."""
     ends_pushed_shards: bool = True
     """What a shard held before it was split or merged is pushed from it afterwards, up to an event with its children."""
 

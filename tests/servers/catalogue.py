@@ -229,6 +229,7 @@ MOTO = ServerSpec(
         refuses_bad_sequence_numbers=False,
         refuses_garbage_iterators=False,
         pushes_records=False,
+        refuses_unknown_subscriptions=False,
         refuses_early_subscriptions=False,
         ends_pushed_shards=False,
     ),

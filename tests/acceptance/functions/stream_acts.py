@@ -11,11 +11,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pollers import kinesis_fan_out
+
 Event = dict[str, Any]
 _JOURNAL = os.open(os.environ["JOURNAL"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 _GATE = Path(os.environ["GATE"])
 _WORKER = os.environ.get("WORKER", "")
 _LOOK_EVERY = 0.01
+
+for name, seconds in (pair.split("=") for pair in os.environ.get("FAN_OUT", "").split()):  # as AWS has them, no test has the time
+    setattr(kinesis_fan_out, name, float(seconds))
 
 
 def _note(what: str, event: Event, context: Any) -> None:
