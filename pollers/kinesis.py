@@ -107,13 +107,13 @@ def envelope(records: Sequence[Record]) -> dict[str, Any]:
     return {"Records": shown}
 
 
-_LONGEST_TIME: Final = 1545084650.987
+LONGEST_TIME: Final = 1545084650.987
 """With as many digits as an arrival time has until the year 2286."""
 
 
 def _frame_size(origin: _Origin) -> int:
     """Bytes of a record without what differs between records of a shard; without the quotes of its key."""
-    nothing = KinesisRecord(id=RecordId(""), arrived=_LONGEST_TIME, group="", data="", content=origin)
+    nothing = KinesisRecord(id=RecordId(""), arrived=LONGEST_TIME, group="", data="", content=origin)
     return len(msgspec.json.encode(envelope([nothing])["Records"][0])) - len('""')
 
 

@@ -139,3 +139,5 @@ class StreamSpec:
     """What a failure record calls its part about the batch (DST-21)."""
     whole_seconds: bool
     """Whether a failure record shows arrival times in whole seconds (DST-32) or with milliseconds (DST-31)."""
+    expand: Callable[[Sequence[Record]], Sequence[Record]] | None = None
+    """Makes of what was read what is delivered: every record becomes one or more. None: they are the same."""

@@ -14,7 +14,7 @@ from anyio.abc import TaskStatus
 
 from handlers.destinations import open_destination
 from handlers.invoker import Invoker
-from pollers import QUEUES, STREAMS
+from pollers import QUEUES
 from pollers.aws.clients import AwsClients
 from pollers.sqs import SqsQueue
 from runtime.config import Config, SqliteState
@@ -23,7 +23,7 @@ from runtime.drain import Drain
 from runtime.fan_out_telemetry import FanOutTelemetry
 from runtime.http import WorkerPages, serve_pages
 from runtime.leases import LeaseStore
-from runtime.opening import open_mapping_stream
+from runtime.opening import open_mapping_stream, spec_of
 from runtime.queue_mapping import DEFAULT_CONCURRENCY, QueueParts, run_queue_mapping
 from runtime.slots import Slots
 from runtime.status import MappingStatus
@@ -124,7 +124,7 @@ class Worker:
         parts = StreamParts(
             mapping=mapping,
             function=self._config.functions[mapping.function],
-            spec=STREAMS[mapping.source],
+            spec=spec_of(mapping),
             source=open_mapping_stream(
                 mapping.source,
                 mapping.source_arn,

@@ -211,13 +211,16 @@ class ShardRun:
         self._status.in_vain = 0
         self._status.behind = page.behind
         records = self._cut_repeated(page.records)
+        read = len(records)
+        if self._parts.spec.expand is not None:
+            records = self._parts.spec.expand(records)
         self._telemetry.mapping.batch_polled(len(records), oldest_age=0.0)
         if not records:
             self._caught_up = (self._caught_up or now) if not page.more else None
             self._wake_lanes()  # one may wait for the end of a tumbling window
             return
         self._caught_up = None
-        self._mean_cost = _cost(records) / len(records)
+        self._mean_cost = _cost(records) / read
         progress = self._delivery.checkpoints.progress
         progress.begin(records)
         self._status.working_since = now if not self._status.unfinished else self._status.working_since
@@ -226,7 +229,7 @@ class ShardRun:
             lane.window.add(share, now)
         self._wake_lanes()
 
-    def _cut_repeated(self, records: tuple[Record, ...]) -> tuple[Record, ...]:
+    def _cut_repeated(self, records: tuple[Record, ...]) -> Sequence[Record]:
         """Without what was read before, as when a request was answered twice. Compared as numbers (KIN-22)."""
         if not records:
             return records

@@ -107,7 +107,8 @@ def test_consumers_are_listed_by_pages_and_there_are_twenty_at_most() -> None:
     for number in range(20):
         scene.register(f"app-{number:02}")
     assert refusal_of(scene.register, "one-more") == "LimitExceededException"
-    found, token = [], {}
+    found: list[str] = []
+    token: dict[str, str] = {}
     while True:
         page = scene.ask("ListStreamConsumers", StreamARN=scene.stream.arn, MaxResults=8, **token)
         found += [consumer["ConsumerName"] for consumer in page["Consumers"]]

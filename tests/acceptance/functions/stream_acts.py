@@ -88,6 +88,28 @@ def reports_poison(event: Event, context: Any) -> Event:
     return {"batchItemFailures": [{"itemIdentifier": _shown(record)["id"]} for record in failed]}
 
 
+def reports_by_exact(event: Event, context: Any) -> Event:
+    """What shares a sequence number is named by its place, too: the end of its event id."""
+    _note("began", event, context)
+    failed = [record["eventID"].partition(":")[2] for record in event["Records"] if _is_poison(record)]
+    return {"batchItemFailures": [{"itemIdentifier": name} for name in failed]}
+
+
+def reports_by_sequence(event: Event, context: Any) -> Event:
+    return reports_poison(event, context)
+
+
+def counts(event: Event, context: Any) -> None:
+    os.write(_JOURNAL, (json.dumps({"counted": f"{len(event['Records'])} records"}) + "\n").encode())
+
+
+def holds_at_hold(event: Event, context: Any) -> None:
+    _note("began", event, context)
+    if any(_text(record) == "hold" for record in event["Records"]):
+        _wait_gate()
+    _note("ended", event, context)
+
+
 def holds_poison(event: Event, context: Any) -> None:
     """Ponders over poison until the gate opens, and refuses it then."""
     _note("began", event, context)
