@@ -340,6 +340,26 @@ async def test_what_only_somebody_can_mend_is_shown_and_not_polled_around() -> N
 
 
 @virtual_time
+async def test_a_subscription_that_is_ended_for_good_is_not_polled_around_either() -> None:
+    gone = SourceRejected("gone", code="ResourceNotFoundException")
+    subscriber = scripted(*[[gone]] * 10)
+    reader = await opened(subscriber)
+    for _ in range(2 * FAILURES):
+        with pytest.raises(SourceRejected):
+            await reader.read(limit=1)
+        await anyio.sleep(BETWEEN)
+    assert (subscriber.polls, subscriber.told) == ([], [])
+
+
+@virtual_time
+async def test_failures_count_only_when_no_event_comes_between_them() -> None:
+    almost: list[Sequence[Said] | SourceError] = [DOWN] * (FAILURES - 1)
+    subscriber = scripted([event(1), None], *almost, [event(2), None], *almost, [event(3)])
+    assert await read_until(await opened(subscriber), 3) == [1, 2, 3]
+    assert (subscriber.polls, subscriber.told) == ([], [])
+
+
+@virtual_time
 async def test_kin_43_a_position_whose_records_are_gone_is_trimmed() -> None:
     subscriber = scripted([event(continues=9, behind=SHORTEST_RETENTION)])
     subscriber.horizon = PositionTrimmed("gone", code="position_trimmed")

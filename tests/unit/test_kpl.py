@@ -56,6 +56,7 @@ def test_what_the_library_of_aws_packs_is_unpacked(name: str) -> None:
         sealed(b"\x1a\x07\x08\x05\x1a\x03one"),  # the partition key of that place is not there
         sealed(b"\x0a\x01a\x1a\x05\x1a\x03one"),  # without partition_key_index, which is required
         sealed(b"\x0a\x01\xff\x1a\x07\x08\x00\x1a\x03one"),  # a key that is no text
+        sealed(b"\x0a\x01\xff\x0a\x01b\x1a\x07\x08\x00\x1a\x03one"),  # the same beside one that is
         sealed(b"\x0a\x01a\x1a\x09\x08\x00\x10\x00\x1a\x03one"),  # an explicit hash key that is not there
         sealed(b"\x0a\x01a"),  # nothing in it
     ],
@@ -86,8 +87,9 @@ _KEYS = st.text(min_size=1, max_size=20).filter(lambda key: key.isprintable())
 
 @given(st.lists(st.lists(st.tuples(_KEYS, st.binary(max_size=50)), min_size=1, max_size=5), max_size=5))
 def test_every_user_record_comes_once_in_order_and_is_never_larger_than_it_says(packed: list[list[tuple[str, bytes]]]) -> None:
-    records = [stored(aggregate(*users), number) for number, users in enumerate(packed, start=1)]
-    plain = stored(b"plain", 99, key="p")
+    begin = 49 * 10**54  # as long as on AWS
+    records = [stored(aggregate(*users), begin + number) for number, users in enumerate(packed, start=1)]
+    plain = stored(b"plain", begin + 99, key="p")
     found = expand([*records, plain])
     shown = envelope(found)["Records"]
     assert [(one["kinesis"]["partitionKey"], base64.b64decode(one["kinesis"]["data"])) for one in shown] == [
