@@ -62,11 +62,13 @@ def read_event_record(shown: Mapping[str, Any], *, shard: str = "", arrived: flo
 
 def _kinesis(shown: Mapping[str, Any]) -> tuple[Record, str]:
     inner = shown["kinesis"]
-    shard, _, _ = _text(shown, "eventID").rpartition(":")
+    shard, _, _ = _text(shown, "eventID").partition(":")
     _text(inner, "data")
+    sequence = _number(inner, "sequenceNumber")
+    place = inner.get("subSequenceNumber")  # a user record of an aggregate, which shares the number with others
     return _record(
         shown,
-        id=_number(inner, "sequenceNumber"),
+        id=sequence if type(place) is not int else RecordId(f"{sequence}:{place}"),
         arrived=float(inner["approximateArrivalTimestamp"]),
         group=_text(inner, "partitionKey"),
     ), shard

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pollers.event_records import read_event_record
 from pollers.kinesis import KinesisRecord, _Origin
 from pollers.kinesis_aggregates import AGGREGATES, envelope, expand
 from pollers.kpl import _AGGREGATE, MAGIC, UserData, user_records
@@ -117,6 +118,15 @@ def test_the_event_shows_what_the_modules_of_aws_show_under_an_id_of_its_own() -
     }
     assert (second["kinesis"]["subSequenceNumber"], second["eventID"]) == (1, "shardId-000000000000:4962:1")
     assert {**first, "kinesis": {}, "eventID": ""} == {**second, "kinesis": {}, "eventID": ""}
+
+
+def test_user_records_are_read_back_from_their_events_as_what_they_were() -> None:
+    """As from an on-failure object, which holds the whole event."""
+    found = expand([stored(THREE, 4962), stored(b"plain", 4963)])
+    back = [read_event_record(shown) for shown in envelope(found)["Records"]]
+    assert [(one.record.id, one.record.group, one.shard) for one in back] == [
+        (record.id, record.group, "shardId-000000000000") for record in found
+    ]
 
 
 def test_a_page_without_an_aggregate_is_not_touched() -> None:
