@@ -26,7 +26,7 @@ from pollers.aws.hot import BODY
 from pollers.errors import PositionTrimmed, SourceError, SourceRejected, SourceUnavailable
 from pollers.kinesis import BADLY_FORMED, SHORTEST_RETENTION, KinesisRecord, KinesisStream
 from pollers.record import Position, PositionKind, Record, Shard, ShardPage
-from pollers.shard_reading import beyond, foreign_position
+from pollers.shard_reading import FOREIGN, beyond, foreign_position
 from pollers.source import ShardReader, StreamFacts
 
 if TYPE_CHECKING:
@@ -215,9 +215,11 @@ class FanOutReader:
         began = anyio.current_time()
         try:
             self._subscription = await self._subscriber.subscribe(self._shard, at)
-        except SourceUnavailable as error:
+        except SourceError as error:
             if error.code == _IN_USE:
                 self._subscribe_at = anyio.current_time() + BETWEEN
+            elif error.code == FOREIGN and self._position.sequence:  # what an event said may be; the number of a record is none
+                self._continues = self._position
             raise
         self._subscribe_at = began + BETWEEN
         self._silent = 0.0

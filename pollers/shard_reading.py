@@ -19,6 +19,8 @@ STALE: Final = frozenset({
 """Codes for an iterator that is of no more use. Two are what servers say of one that they do not know any more; the last is what
 they say when the stream was made again under its name: a new iterator then tells the difference."""
 
+FOREIGN: Final = "foreign_position"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IteratorPage:
@@ -111,7 +113,7 @@ def foreign_position(error: SourceError, *, stream: str) -> SourceRejected:
     return SourceRejected(
         f"{error}: the position kept for this shard is not of {stream}, which was probably deleted and made again under its"
         " name: delete the mapping's positions, or give the mapping another name, and it begins at its StartingPosition",
-        code="foreign_position",
+        code=FOREIGN,
     )
 
 

@@ -23,7 +23,7 @@ from runtime.drain import Drain
 from runtime.fan_out_telemetry import FanOutTelemetry
 from runtime.http import WorkerPages, serve_pages
 from runtime.leases import LeaseStore
-from runtime.opening import open_mapping_stream, spec_of
+from runtime.opening import is_consumer, not_told, open_mapping_stream, spec_of
 from runtime.queue_mapping import DEFAULT_CONCURRENCY, QueueParts, run_queue_mapping
 from runtime.slots import Slots
 from runtime.status import MappingStatus
@@ -130,7 +130,7 @@ class Worker:
                 mapping.source_arn,
                 clients,
                 observe=telemetry.request_made,
-                tell=FanOutTelemetry(telemetry),
+                tell=FanOutTelemetry(telemetry) if is_consumer(mapping.source_arn) else not_told,
             ),
             invoker=self._functions[mapping.function],
             destination=open_destination(arn, clients, region=mapping.region) if arn else None,

@@ -352,6 +352,18 @@ async def test_a_subscription_that_is_ended_for_good_is_not_polled_around_either
 
 
 @virtual_time
+async def test_a_continuation_that_the_service_does_not_know_is_given_up_for_the_last_record() -> None:
+    foreign = SourceRejected("not of this stream", code="foreign_position")
+    subscriber = scripted([event(7), event(continues=9), None], foreign, [event(8)])
+    reader = await opened(subscriber)
+    assert await read_until(reader, 1) == [7]
+    with pytest.raises(SourceRejected):
+        await read_until(reader, 1)
+    assert await read_until(reader, 1) == [8]
+    assert [at for _, at in subscriber.asked] == [TRIM_HORIZON, Position.after("9"), Position.after("7")]
+
+
+@virtual_time
 async def test_failures_count_only_when_no_event_comes_between_them() -> None:
     almost: list[Sequence[Said] | SourceError] = [DOWN] * (FAILURES - 1)
     subscriber = scripted([event(1), None], *almost, [event(2), None], *almost, [event(3)])
