@@ -76,14 +76,16 @@ def _reader_of(shown: Mapping[str, Any]) -> "tuple[str, _Read]":
 
 def _kinesis(shown: Mapping[str, Any]) -> tuple[Record, str]:
     inner = _object(shown, "kinesis")
-    shard = _text(shown, "eventID", default="").rpartition(":")[0]
+    shard = _text(shown, "eventID", default="").partition(":")[0]
     try:
         b64decode(_text(inner, "data"))
     except ValueError as error:
         raise ValueError(f"data of a record is no base64 text: {error}") from error
+    sequence = _number(inner, "sequenceNumber")
+    place = inner.get("subSequenceNumber")  # a user record of an aggregate, which shares the number with others
     return _record(
         shown,
-        id=_number(inner, "sequenceNumber"),
+        id=sequence if type(place) is not int else RecordId(f"{sequence}:{place}"),
         arrived=read_seconds(inner, "approximateArrivalTimestamp"),
         group=_text(inner, "partitionKey"),
     ), shard

@@ -35,11 +35,9 @@ from pollers.source import StreamFacts, StreamSpec
 if TYPE_CHECKING:
     from types_aiobotocore_kinesis import KinesisClient
 
-_BADLY_FORMED: Final = frozenset(
-    {"ValidationException", "InvalidArgumentException", "MissingParameter", "SerializationException"}
-)
+BADLY_FORMED: Final = frozenset({"ValidationException", "InvalidArgumentException", "MissingParameter", "SerializationException"})
 """Codes with which a server refuses a request that names the stream by ARN only."""
-_SHORTEST_RETENTION: Final = 24 * 3600
+SHORTEST_RETENTION: Final = 24 * 3600
 _PAGE_LIMIT: Final = 10_000
 _MOST_ORIGINS: Final = 4096
 
@@ -139,13 +137,13 @@ def _data_alone(record: Any) -> View:
     return {} if data is None else {"data": data}
 
 
-_LONGEST_TIME: Final = 1545084650.987
+LONGEST_TIME: Final = 1545084650.987
 """With as many digits as an arrival time has until the year 2286."""
 
 
 def _frame_size(origin: _Origin) -> int:
     """Bytes of a record without what differs between records of a shard; without the quotes of its key."""
-    nothing = KinesisRecord(id=RecordId(""), arrived=_LONGEST_TIME, group="", data="", content=origin)
+    nothing = KinesisRecord(id=RecordId(""), arrived=LONGEST_TIME, group="", data="", content=origin)
     return len(msgspec.json.encode(envelope([nothing])["Records"][0])) - len('""')
 
 
@@ -241,7 +239,7 @@ class KinesisStream:
                 needs="ShardIterator",
             )
         except SourceError as error:
-            if error.code in _BADLY_FORMED and at.sequence:
+            if error.code in BADLY_FORMED and at.sequence:
                 raise foreign_position(error, at, stream=self._name) from error
             raise
         iterator: str = answer["ShardIterator"]
@@ -259,19 +257,19 @@ class KinesisStream:
             raise translated(error, "GetRecords", on=on, observe=self._observe) from error
         try:
             page = read_content(content, _PAGE)
-            records = self._records(shard, page.Records)
+            records = self.complete(shard, page.Records)
         except ValueError as error:
             self._observe("GetRecords", "error")
             raise no_page(error, on=on) from error
         self._observe("GetRecords", "ok" if records else "empty")
         behind = (page.MillisBehindLatest or 0.0) / 1000
-        if not records and behind >= _SHORTEST_RETENTION and at.sequence:
-            await self._check_horizon(behind, at, on=on)
+        if not records and behind >= SHORTEST_RETENTION and at.sequence:
+            await self.check_horizon(behind, at, on=on)
         following = page.NextShardIterator or None
         more = following is not None and (behind > 0 or len(records) >= limit)  # also through stretches without a record
         return IteratorPage(records=records, next_iterator=following, more=more, behind=behind)
 
-    async def _check_horizon(self, behind: float, at: Position, *, on: str) -> None:
+    async def check_horizon(self, behind: float, at: Position, *, on: str) -> None:
         """Raises PositionTrimmed. Asks anew how long records are kept: that may have been changed since."""
         retention = (await self.describe()).retention
         if behind >= retention:
@@ -301,16 +299,16 @@ class KinesisStream:
             answer = await answer_of(operation, ask(by_arn), on=on, needs=needs, observe=self._observe)
             self._address = by_arn
         except SourceError as refusal:
-            if refusal.code not in _BADLY_FORMED:
+            if refusal.code not in BADLY_FORMED:
                 raise
             try:
                 answer = await answer_of(operation, ask(by_name), on=on, needs=needs, observe=self._observe)
             except SourceError as error:
-                raise (refusal if error.code in _BADLY_FORMED else error) from None  # not the names were the trouble
+                raise (refusal if error.code in BADLY_FORMED else error) from None  # not the names were the trouble
             self._address = by_name
         return answer
 
-    def _records(self, shard: str, page: list[KinesisRecord] | None) -> list[KinesisRecord]:
+    def complete(self, shard: str, page: list[KinesisRecord] | None) -> list[KinesisRecord]:
         """Fills in what AWS does not send; arrival times to the millisecond. Raises ValueError."""
         if page is None:
             raise ValueError("Records is missing (a proxy?)")

@@ -9,7 +9,15 @@ from typing import Any, NewType, Self
 import msgspec
 
 RecordId = NewType("RecordId", str)
-"""How a handler names a record in `itemIdentifier`: the message id of a queue, the sequence number of a stream."""
+"""How a handler names a record in `itemIdentifier`: the message id of a queue, the sequence number of a stream.
+
+User records of one aggregate (`pollers.kinesis_aggregates`) share a sequence number; theirs has the place after a colon.
+"""
+
+
+def sequence_of(record: RecordId) -> str:
+    """The sequence number of a record of a stream: for one of an aggregate (`4962...:7`) that of the aggregate."""
+    return record.partition(":")[0]
 
 
 class Record(msgspec.Struct, kw_only=True, gc=False):
@@ -124,3 +132,5 @@ class ShardPage(msgspec.Struct, frozen=True, kw_only=True):
     """More is known to wait, so the next read need not wait either."""
     behind: float | None = None
     """Seconds behind the newest record of the shard, where the source says (MillisBehindLatest)."""
+    pushed: bool = False
+    """What comes next is sent without being asked for, and the next read waits for it by itself: it needs no pace."""

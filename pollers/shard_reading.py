@@ -19,6 +19,8 @@ STALE: Final = frozenset({
 """Codes for an iterator that is of no more use. Two are what servers say of one that they do not know any more; the last is what
 they say when the stream was made again under its name: a new iterator then tells the difference."""
 
+FOREIGN: Final = "foreign_position"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IteratorPage:
@@ -68,7 +70,7 @@ class IteratorReader:
         if self._iterator is None:
             return ShardPage(ended=True)
         page = await self._page(self._iterator, limit)
-        records = self._new(page.records)
+        records = beyond(page.records, self._position, precision=self._stream.precision)
         if records:
             self._position = Position.after(records[-1].id)
         self._iterator = page.next_iterator
@@ -84,20 +86,26 @@ class IteratorReader:
             self._iterator = iterator = await self._stream.take_iterator(self._shard, self._position)
             return await self._stream.take_page(self._shard, iterator, limit=limit, at=self._position)
 
-    def _new(self, records: Sequence[Record]) -> Sequence[Record]:
-        """Without what lies before the position: repeated pages, and records older than AT_TIMESTAMP."""
-        at = self._position
-        if at.kind is PositionKind.AFTER_SEQUENCE_NUMBER:
-            last = int(at.sequence)
-            if records and int(records[0].id) <= last:
-                return [record for record in records if int(record.id) > last]
-        elif at.kind is PositionKind.AT_SEQUENCE_NUMBER:
-            first = int(at.sequence)
-            return [record for record in records if int(record.id) >= first]
-        elif at.kind is PositionKind.AT_TIMESTAMP:
-            since = floor(at.timestamp * self._stream.precision) / self._stream.precision
-            return list(dropwhile(lambda record: record.arrived < since, records))
-        return records
+    def close(self) -> None:
+        """An iterator is nothing that the service minds."""
+
+
+def beyond(records: Sequence[Record], at: Position, *, precision: int) -> Sequence[Record]:
+    """Without what lies before the position: repeated pages, and records older than AT_TIMESTAMP.
+
+    `precision`: the service tells arrival times in so many parts of a second.
+    """
+    if at.kind is PositionKind.AFTER_SEQUENCE_NUMBER:
+        last = int(at.sequence)
+        if records and int(records[0].id) <= last:
+            return [record for record in records if int(record.id) > last]
+    elif at.kind is PositionKind.AT_SEQUENCE_NUMBER:
+        first = int(at.sequence)
+        return [record for record in records if int(record.id) >= first]
+    elif at.kind is PositionKind.AT_TIMESTAMP:
+        since = floor(at.timestamp * precision) / precision
+        return list(dropwhile(lambda record: record.arrived < since, records))
+    return records
 
 
 def foreign_position(error: SourceError, at: Position, *, stream: str) -> SourceRejected:
@@ -107,7 +115,7 @@ def foreign_position(error: SourceError, at: Position, *, stream: str) -> Source
     return SourceRejected(
         f"{error}: the position kept for this shard is not of {stream}, which was probably deleted and made again under its"
         " name: delete the mapping's positions, or give the mapping another name, and it begins at its StartingPosition",
-        code="foreign_position",
+        code=FOREIGN,
     )
 
 

@@ -90,10 +90,15 @@ class ShardReader(Protocol):
     async def read(self, *, limit: int) -> ShardPage:
         """The next records, at most `limit` (1-10,000; the source may bring fewer), without waiting for any.
 
+        A reader whose last page was `pushed` waits for records instead, for about a second.
         An iterator that expired is taken anew after the last record that a read brought, so nothing is lost or seen twice.
         Raises `SourceError`; after `PositionTrimmed` the reader is of no more use, after any other the same read may be
         asked again. Cancelling it loses nothing: the next read brings the same records.
         """
+        ...
+
+    def close(self) -> None:
+        """Nothing more is read: give back what the reader holds at the service. May be called twice, and beside a read."""
         ...
 
 
@@ -141,3 +146,5 @@ class StreamSpec:
     """What a failure record calls its part about the batch (DST-21)."""
     whole_seconds: bool
     """Whether a failure record shows arrival times in whole seconds (DST-32) or with milliseconds (DST-31)."""
+    expand: Callable[[Sequence[Record]], Sequence[Record]] | None = None
+    """Makes of what was read what is delivered: every record becomes one or more. None: they are the same."""

@@ -14,15 +14,16 @@ from anyio.abc import TaskStatus
 
 from handlers.destinations import open_destination
 from handlers.invoker import Invoker
-from pollers import QUEUES, STREAMS
+from pollers import QUEUES
 from pollers.aws.clients import AwsClients
 from pollers.sqs import SqsQueue
 from runtime.config import Config, SqliteState
 from runtime.core.mapping import EventSourceMapping, MappingState
 from runtime.drain import Drain
+from runtime.fan_out_telemetry import FanOutTelemetry
 from runtime.http import WorkerPages, serve_pages
 from runtime.leases import LeaseStore
-from runtime.opening import open_stream
+from runtime.opening import is_consumer, not_told, open_mapping_stream, spec_of
 from runtime.queue_mapping import DEFAULT_CONCURRENCY, QueueParts, run_queue_mapping
 from runtime.slots import Slots
 from runtime.status import MappingStatus
@@ -123,8 +124,14 @@ class Worker:
         parts = StreamParts(
             mapping=mapping,
             function=self._config.functions[mapping.function],
-            spec=STREAMS[mapping.source],
-            source=open_stream(mapping.source, mapping.source_arn, clients, observe=telemetry.request_made),
+            spec=spec_of(mapping),
+            source=open_mapping_stream(
+                mapping.source,
+                mapping.source_arn,
+                clients,
+                observe=telemetry.request_made,
+                tell=FanOutTelemetry(telemetry) if is_consumer(mapping.source_arn) else not_told,
+            ),
             invoker=self._functions[mapping.function],
             destination=open_destination(arn, clients, region=mapping.region) if arn else None,
             store=store,

@@ -16,7 +16,7 @@ from runtime import app as _worker  # noqa: F401  # handlers are to find everyth
 from runtime.config import Config, Handlers, Problem, SqliteState
 from runtime.core.mapping import EventSourceMapping
 from runtime.leases import StateError
-from runtime.opening import not_counted, open_stream
+from runtime.opening import is_consumer, not_counted, not_told, open_mapping_stream, open_stream, spec_of
 from runtime.queue_facts import queue_warnings
 from runtime.stores.sqlite_file import check_file
 
@@ -54,6 +54,20 @@ def load_functions(handlers: Handlers, mappings: Collection[EventSourceMapping] 
             text = f"it keeps {shared} for all of its invocations, and Lambda never runs two side by side in one process"
             one_at_a_time[name] = problem(f"{text}: here it runs one batch at a time. Make it inside the handler to run several")
     return Loaded(functions=functions, problems=tuple(problems), one_at_a_time=one_at_a_time)
+
+
+def check_extras(config: Config) -> list[Problem]:
+    """Loads what single mappings need beside the rest, before any handler: a folder of the user's must not take its place."""
+    problems = []
+    for mapping in config.mappings:
+        try:
+            if mapping.stream is not None:
+                spec_of(mapping)
+        except ImportError as error:
+            text = f"deaggregate needs protobuf, which cannot be loaded ({error}): pip install 'esm-runtime[kpl]'"
+            line, where = config.mapping_lines[mapping.name], f"mapping {mapping.name}"
+            problems.append(Problem(file=config.handlers.file, line=line, message=text, where=where))
+    return problems
 
 
 def check_state(config: Config) -> list[Problem]:
@@ -115,7 +129,7 @@ async def check_online(config: Config) -> OnlineFindings:
                 if mapping.stream is None:
                     warnings += map(finding, await _check_queue(clients, mapping, config.functions[mapping.function]))
                 else:
-                    await _check_stream(clients, mapping)
+                    warnings += map(finding, await _check_stream(clients, mapping))
             except SourceError as error:
                 problems.append(finding(str(error)))
             if mapping.stream is not None and mapping.stream.destination is not None:
@@ -140,11 +154,21 @@ async def _check_queue(clients: AwsClients, mapping: EventSourceMapping, functio
     return found
 
 
-async def _check_stream(clients: AwsClients, mapping: EventSourceMapping) -> None:
-    """Whether the shards can be listed and one of them read, which moves nothing. Raises SourceError (KIN-09, DDB-04)."""
+async def _check_stream(clients: AwsClients, mapping: EventSourceMapping) -> list[str]:
+    """Whether the shards can be listed and one of them read, which moves nothing. Gives warnings; raises SourceError.
+
+    KIN-09, DDB-04. By polling, also for a consumer: a subscription would end that of a worker which is running.
+    """
     stream = open_stream(mapping.source, mapping.source_arn, clients, observe=not_counted)
-    await stream.describe()
+    if is_consumer(mapping.source_arn):
+        consumed = open_mapping_stream(mapping.source, mapping.source_arn, clients, observe=not_counted, tell=not_told)
+        await consumed.describe()
+    else:
+        await stream.describe()
     shards = await stream.list_shards()
     if shards:
         reader = await stream.open_shard(shards[-1].id, LATEST)
         await reader.read(limit=1)
+    if is_consumer(mapping.source_arn):
+        return ["whether SubscribeToShard is allowed was not tried: it would end the subscription of a worker that runs"]
+    return []

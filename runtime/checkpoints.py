@@ -50,6 +50,8 @@ class Checkpoints:
     def _due(self) -> tuple[Position, str | None]:
         """Asked when it is our turn to write, so that of two lanes the later never writes the earlier position."""
         committed = self.progress.committed
+        if self.progress.within and self.window is not None:  # a restart repeats the aggregate, so its part is not to count yet
+            return self._held.lease.checkpoint, self._held.lease.window
         position = self._held.lease.checkpoint if committed is None else Position.after(committed)
         return position, self.window.text if self.window else None
 

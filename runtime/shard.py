@@ -10,6 +10,7 @@ it (FLT-61). Where no batch writes that position, `_write_positions` does.
 import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from math import inf
 from typing import Final
@@ -47,6 +48,7 @@ _WRITE_EVERY: Final = 1.0
 """Seconds between checkpoints that only pass records that were left out."""
 _SIFT_AT_ONCE: Final = 500
 """Records after which others have their turn: their data is parsed, and a page may have 10,000."""
+_NO_PLACE: Final = nullcontext()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -107,6 +109,7 @@ class ShardRun:
         self._room = anyio.Event()
         self._mean_cost = _FIRST_COST
         self._read_to_end = False
+        self._reader: ShardReader | None = None
         self._last_call = -inf
         """When the shard was last asked for records."""
         self._out_of_step = False
@@ -145,31 +148,43 @@ class ShardRun:
     # reading
 
     async def _read_all(self) -> None:
-        with self._reading:
-            reader = await self._open(self._held.lease.checkpoint)
-            more = True
-            while reader is not None and not self._read_to_end:
-                await self._wait_room()
-                await self._wait_turn(more=more)
-                page = await self._read(reader)
-                if page is None:
-                    reader = await self._open(TRIM_HORIZON)
-                    await anyio.sleep(self._parts.spec.base_interval)
-                    continue
-                more = page.more
-                await self._take_in(page)
-                del page  # else it would be kept until the next one is there
-            self._read_to_end = True
+        try:
+            with self._reading:
+                await self._read_on()
+                self._read_to_end = True
+        finally:
+            self._close_reader()
         self._wake_lanes()
+
+    async def _read_on(self) -> None:
+        reader = await self._open(self._held.lease.checkpoint)
+        more, pushed = True, False
+        while reader is not None and not self._read_to_end:
+            await self._wait_room()
+            await (asyncio.sleep(0) if pushed else self._wait_turn(more=more))
+            page = await self._read(reader, pushed=pushed)
+            if page is None:
+                reader = await self._open(TRIM_HORIZON)
+                await anyio.sleep(self._parts.spec.base_interval)
+                continue
+            more, pushed = page.more, page.pushed
+            await self._take_in(page)
+            del page  # else it would be kept until the next one is there
+
+    def _close_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
 
     async def _open(self, position: Position) -> ShardReader | None:
         """None: the shard is not there any more."""
+        self._close_reader()
         opened_at, latest = self._parts.clock(), position.kind is PositionKind.LATEST
         while True:
             try:
                 with self._status.busy(_READ_TIME):
                     async with self._parts.reads:
-                        reader = await self._parts.source.open_shard(self._shard, position)
+                        self._reader = reader = await self._parts.source.open_shard(self._shard, position)
             except SourceError as error:
                 if isinstance(error, PositionTrimmed) and position != TRIM_HORIZON:
                     self._tell_gap(error, goes_on=str(TRIM_HORIZON))
@@ -195,14 +210,14 @@ class ShardRun:
                 pinned = True
             await anyio.lowlevel.checkpoint()
 
-    async def _read(self, reader: ShardReader) -> ShardPage | None:
-        """None: what comes next has left the stream."""
+    async def _read(self, reader: ShardReader, *, pushed: bool) -> ShardPage | None:
+        """None: what comes next has left the stream. What is pushed is waited for, so that takes no place among the reads."""
         while True:
             limit = plan_page(self._space(), mean_cost=self._mean_cost, most=self._parts.spec.page_limit)
             self._last_call = self._now()
             try:
                 with self._status.busy(_READ_TIME):
-                    async with self._parts.reads:
+                    async with _NO_PLACE if pushed else self._parts.reads:
                         page = await reader.read(limit=limit)
             except PositionTrimmed as error:
                 self._tell_gap(error, goes_on=str(TRIM_HORIZON))
@@ -223,9 +238,12 @@ class ShardRun:
         self._status.in_vain = 0
         self._status.behind = page.behind
         records = self._cut_repeated(page.records)
+        read = len(records)
+        if self._parts.spec.expand is not None:
+            records = self._parts.spec.expand(records)
         self._telemetry.mapping.batch_polled(len(records), oldest_age=0.0)
         if records:
-            self._mean_cost = _cost(records) / len(records)
+            self._mean_cost = _cost(records) / read
         wanted, left_out = (records, ()) if self._sieve.open else await self._sift(records)
         self._read_to_end = page.ended
         progress = self._delivery.checkpoints.progress
@@ -241,27 +259,30 @@ class ShardRun:
             self._tell_received(records, left_out, now)
         self._wake_lanes()  # also for nothing: one may wait for the end of a tumbling window
 
-    async def _sift(self, records: tuple[Record, ...]) -> tuple[Sequence[Record], Sequence[Record]]:
+    async def _sift(self, records: Sequence[Record]) -> tuple[Sequence[Record], Sequence[Record]]:
         """Those for the function; the others are done with, and the position may pass them. They are given where one listens."""
-        progress, passed_until = self._delivery.checkpoints.progress, 0.0
+        progress = self._delivery.checkpoints.progress
         wanted: list[Record] = []
         left_out: list[Record] = []
+        ends: list[Record] = []
+        steps: list[Record] = []
         for begin in range(0, len(records), _SIFT_AT_ONCE):
             if begin:
                 await asyncio.sleep(0)
             some = records[begin : begin + _SIFT_AT_ONCE]
-            passed, ends, steps = self._sieve.runs(some)
+            passed, ends_here, steps_here = self._sieve.runs(some)
             wanted += passed
-            progress.begin(steps)
-            if ends:
-                progress.finish(ends)
-                self._telemetry.mapping.records_filtered_out(len(some) - len(passed))
-                passed_until = ends[-1].arrived
-                self._passed.set()
-                if self._parts.status.tap.listening:
-                    kept = {record.id for record in passed}
-                    left_out += [record for record in some if record.id not in kept]
-        self._passed_until = max(self._passed_until, passed_until)  # not before, for a window must not end ahead of its records
+            ends += ends_here
+            steps += steps_here
+            if ends_here and self._parts.status.tap.listening:
+                kept = {record.id for record in passed}
+                left_out += [record for record in some if record.id not in kept]
+        progress.begin(steps)  # all at once: of an aggregate that is begun in part the position would not know the rest
+        if ends:
+            progress.finish(ends)
+            self._telemetry.mapping.records_filtered_out(len(records) - len(wanted))
+            self._passed.set()
+            self._passed_until = max(self._passed_until, ends[-1].arrived)
         return wanted, left_out
 
     async def _write_positions(self, worked: anyio.Event) -> None:
@@ -283,7 +304,7 @@ class ShardRun:
         self._parts.status.tap.received(records, shard=self._shard, waiting=waiting, due=min(due, default=None))
         self._parts.status.tap.filtered(left_out, shard=self._shard, why=self._sieve.why)
 
-    def _cut_repeated(self, records: tuple[Record, ...]) -> tuple[Record, ...]:
+    def _cut_repeated(self, records: tuple[Record, ...]) -> Sequence[Record]:
         """Without what was read before, as when a request was answered twice. Compared as numbers (KIN-22)."""
         if not records:
             return records

@@ -62,5 +62,5 @@ class StreamParts:
 
     @property
     def scope(self) -> str:
-        """Whose leases these are (`Lease.scope`)."""
-        return f"{self.mapping.name} {self.mapping.source_arn}"
+        """Whose leases these are (`Lease.scope`). By the stream: a mapping keeps its positions from one consumer to the next."""
+        return f"{self.mapping.name} {self.mapping.source_arn.partition('/consumer/')[0]}"

@@ -67,6 +67,7 @@ class Telemetry:
         )
         self.checkpoint_age = self._gauge("esm_checkpoint_age_seconds", "Since the slowest shard with work in hand advanced.")
         self.shards = Gauge("esm_shards", "Shards by state.", (*_LABELS, "state"), registry=self.registry)
+        self.polled_shards = self._gauge("esm_fan_out_polled_shards", "Shards of a consumer that are polled: subscriptions fail.")
         self.lease_changes = Counter("esm_lease_changes", "Leases by change.", (*_LABELS, "change"), registry=self.registry)
         self.state = Gauge("esm_mapping_state", "1 for the state of a mapping.", (*_LABELS, "state"), registry=self.registry)
         self.ready = self._gauge("esm_mapping_ready", "1 while the mapping polls, or is not meant to.")
@@ -318,6 +319,9 @@ class MappingTelemetry:
         self._telemetry.checkpoint_age.labels(*self._labels).set_function(checkpoint_age)
         for change in LEASE_CHANGES:  # a counter that appears with its first change has no increase
             self._telemetry.lease_changes.labels(*self._labels, change)
+
+    def watch_polled_shards(self, count: Callable[[], int]) -> None:
+        self._telemetry.polled_shards.labels(*self._labels).set_function(lambda: float(count()))
 
     def watch_shard_state(self, state: str, count: Callable[[], int]) -> None:
         self._telemetry.shards.labels(*self._labels, state).set_function(lambda: float(count()))

@@ -51,7 +51,7 @@ class AwsClients:
         self._lean = lean
         self._tell_road = tell_road
         self._stack = AsyncExitStack()
-        self._clients: dict[tuple[str, str, bool], Any] = {}
+        self._clients: dict[tuple[str, str, bool, int | None], Any] = {}
         self._making = anyio.Lock()  # two mappings of one region ask at the same moment; one client shall serve both
         self._made_credentials: SessionCredentials | None = None
         self._operations: dict[tuple[HotKind, str, str], HotOperation] = {}
@@ -69,11 +69,18 @@ class AwsClients:
         `retries`: as the user's settings say (AWS_RETRY_MODE, AWS_MAX_ATTEMPTS, profile). Polls go without: their back-off is the
         mapping's own, trouble shall show at the first try, and a receive that is repeated after a lost answer strands records.
         """
+        return await self._client((service, region, retries, None))
+
+    async def listening_client(self, service: str, region: str, *, silence: int) -> Any:
+        """One without retries for answers that wait for what happens: so many seconds without a byte are no trouble yet."""
+        return await self._client((service, region, False, silence))
+
+    async def _client(self, key: tuple[str, str, bool, int | None]) -> Any:
+        service, region, retries, silence = key
         async with self._making:
-            key = (service, region, retries)
             if key not in self._clients:
                 try:
-                    self._clients[key] = await self._make(service, region, _config(service, retries=retries))
+                    self._clients[key] = await self._make(service, region, _config(service, retries=retries, silence=silence))
                 except Exception as error:
                     where = region or "the region of the environment"
                     raise to_source_error(error, doing=f"making a client of {service} for {where}") from error
@@ -199,8 +206,12 @@ class _Parser(AioJSONParser):  # type: ignore[misc]  # as above
         parsed: dict[str, Any] = super()._handle_json_body(raw_body, shape)
         return parsed
 
+    async def _handle_event_stream(self, response: Mapping[str, Any], shape: Any, event_name: str) -> dict[str, Any]:  # noqa: ARG002
+        """The answer itself, for `pollers.aws.event_stream`."""
+        return {BODY: response["body"]}
 
-def _config(service: str, *, retries: bool) -> AioConfig:
+
+def _config(service: str, *, retries: bool, silence: int | None) -> AioConfig:
     """The user agent is fixed because botocore otherwise builds it twice a request, at 18 % of a call's CPU.
 
     Requests are made from validated configuration by one module per source: validating each again costs another 6 %.
@@ -208,7 +219,7 @@ def _config(service: str, *, retries: bool) -> AioConfig:
     versions = f"aiobotocore/{aiobotocore.__version__} python/{platform.python_version()}"
     config = AioConfig(
         connect_timeout=_CONNECT_TIMEOUT,
-        read_timeout=_STREAM_READ_TIMEOUT if service in _STREAM_SERVICES else _READ_TIMEOUT,
+        read_timeout=silence or (_STREAM_READ_TIMEOUT if service in _STREAM_SERVICES else _READ_TIMEOUT),
         max_pool_connections=_MOST_CONNECTIONS,
         tcp_keepalive=True,
         user_agent=f"esm-runtime/{metadata.version('esm-runtime')} {versions}",

@@ -15,7 +15,7 @@ from runtime.logs import load_structlog
 def check(arguments: argparse.Namespace) -> ExitCode:
     load_structlog(console=False)  # nothing is logged
     # The whole worker, as in `esm run`: handlers are to find the same libraries loaded.
-    from runtime.check import check_online, check_state, load_functions  # noqa: PLC0415  # structlog comes with it
+    from runtime.check import check_extras, check_online, check_state, load_functions  # noqa: PLC0415  # structlog comes with it
 
     try:
         config = configuration(arguments)
@@ -24,8 +24,9 @@ def check(arguments: argparse.Namespace) -> ExitCode:
         if error.handlers is not None:
             problems += load_functions(error.handlers).problems
     else:
+        missing = check_extras(config)
         loaded = load_functions(config.handlers, config.mappings)
-        problems = [*loaded.problems, *check_state(config)]
+        problems = [*missing, *loaded.problems, *check_state(config)]
         warnings = [*config.warnings, *loaded.one_at_a_time.values()]
         if arguments.online:
             online = anyio.run(check_online, config)

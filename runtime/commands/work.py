@@ -7,7 +7,7 @@ import anyio
 
 from handlers.python_function import left_behind
 from runtime.app import Worker, watch_signals
-from runtime.check import Loaded, load_functions
+from runtime.check import Loaded, check_extras, load_functions
 from runtime.collector import leave_to_time, run_collector
 from runtime.commands import CommandError, ExitCode
 from runtime.commands.event_loop import run_async
@@ -17,6 +17,9 @@ from runtime.telemetry import Telemetry
 
 
 def work(config: Config) -> ExitCode:
+    missing = check_extras(config)
+    if missing:
+        raise CommandError("\n".join(map(str, missing)))
     loaded = load_functions(config.handlers, config.mappings)
     if loaded.problems:
         raise CommandError("\n".join(map(str, loaded.problems)))

@@ -10,7 +10,8 @@ _REGION: Final = r"(?:eusc-)?[a-z]{2}(?:-gov|-iso[a-z]?)?-[a-z]+-[0-9]"
 _ARN: Final = re.compile(r"arn:([^:]*):([^:]*):([^:]*):([^:]*):(.*)", re.DOTALL)
 _QUEUE_URL: Final = re.compile(rf"https?://(?:sqs\.({_REGION})\.[^/]+|[^/]+)/([0-9]{{12}})/([A-Za-z0-9_.-]+)")
 _QUEUE_NAME: Final = re.compile(r"(?=.{1,80}\Z)[A-Za-z0-9_-]+(?:\.fifo)?")
-_STREAM: Final = re.compile(r"stream/(?P<name>[A-Za-z0-9_.-]{1,128})(?P<consumer>/consumer/.*)?", re.DOTALL)
+_STREAM: Final = re.compile(r"stream/(?P<name>[A-Za-z0-9_.-]{1,128})(?P<consumer>/consumer/(?P<called>[^/]*))?", re.DOTALL)
+_CONSUMER: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}:[0-9]+")
 _TABLE: Final = re.compile(
     r"table/(?P<name>[A-Za-z0-9_.-]{3,255})(?:/stream/(?P<label>[0-9A-Za-z:._-]+)|(?P<rest>/.*)?)", re.DOTALL
 )
@@ -140,9 +141,13 @@ def _stream_name(text: str, resource: str) -> str:
     if not found:
         rule = "stream/NAME, the name being 1 to 128 letters, digits, ., - and _"
         raise ArnError(f"{text!r} ends in {resource!r}, but the ARN of a Kinesis stream ends in {rule}, as in {_STREAM_EXAMPLE}")
-    if found["consumer"]:
+    if found["consumer"] and not _CONSUMER.fullmatch(found["called"]):
         stream = text.removesuffix(found["consumer"])
-        raise ArnError(f"{text!r} is a consumer, and enhanced fan-out is not supported yet: give the stream's ARN, {stream}")
+        raise ArnError(
+            f"{text!r} ends in {found['called']!r}, but the ARN of a consumer ends in NAME:TIME, the time being that of its "
+            f"registration: give what `aws kinesis list-stream-consumers --stream-arn {stream}` shows as ConsumerARN, or the "
+            f"stream's ARN, {stream}, which is read without enhanced fan-out"
+        )
     return found["name"]
 
 

@@ -110,7 +110,8 @@ class Mapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, ren
         str,
         Meta(
             min_length=1,
-            description="The ARN of an SQS queue, a Kinesis stream or a DynamoDB stream (API-11).",
+            description="The ARN of an SQS queue, a Kinesis stream or a consumer of it (enhanced fan-out), or a DynamoDB stream "
+            "(API-11).",
             examples=["arn:aws:sqs:eu-west-1:123456789012:orders"],
         ),
     ]
@@ -204,9 +205,15 @@ class Mapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, ren
             "less than 1 leaves the rest to other readers.",
         ),
     ] = field(name="read_share", default=1.0)
+    deaggregate: Annotated[
+        bool,
+        Meta(description="Kinesis: deliver the user records of the Kinesis Producer Library's aggregates one by one."),
+    ] = field(name="deaggregate", default=False)
 
 
-STREAM_KEYS: Final = frozenset({"read_share"})
+KINESIS_KEYS: Final = frozenset({"deaggregate"})
+"""Keys of ours that only mappings of Kinesis streams have."""
+STREAM_KEYS: Final = frozenset({"read_share"}) | KINESIS_KEYS
 """Keys of ours that only mappings of streams have."""
 _ANYWHERE: Final = frozenset({"name", "KmsKeyArn"})
 PARAMETERS: Final = frozenset(item.encode_name for item in structs.fields(Mapping)) - STREAM_KEYS - _ANYWHERE

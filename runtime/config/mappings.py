@@ -102,7 +102,13 @@ def _not_taken(source: Source | ArnError | None) -> frozenset[str]:
     """Keys that the source does not take, and which are not read, therefore. Of an unknown source none is known to be wrong."""
     if not isinstance(source, Source):
         return frozenset()
-    ours = mapping_schema.STREAM_KEYS if isinstance(source.spec, QueueSpec) else frozenset()
+    match source.spec:
+        case QueueSpec():
+            ours = mapping_schema.STREAM_KEYS
+        case StreamSpec(service="kinesis"):
+            ours = frozenset()
+        case StreamSpec():
+            ours = mapping_schema.KINESIS_KEYS
     return (mapping_schema.PARAMETERS - source.spec.parameters) | ours
 
 

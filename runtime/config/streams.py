@@ -53,6 +53,7 @@ def read_stream(candidate: Candidate, source: SourceArn, spec: StreamSpec, now: 
         tumbling_window=value.tumbling_window_in_seconds,
         destination=destination,
         read_share=value.read_share,
+        deaggregate=value.deaggregate,
     )
 
 

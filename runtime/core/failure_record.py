@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
-from pollers.record import Record
+from pollers.record import Record, sequence_of
 from pollers.source import StreamSpec
 from runtime.core.decisions import AGE_EXCEEDED
 
@@ -63,8 +63,8 @@ def _batch_info(records: Sequence[Record], *, shard: str, stream_arn: str, whole
     first, last = records[0], records[-1]
     return {
         "shardId": shard,
-        "startSequenceNumber": str(first.id),
-        "endSequenceNumber": str(last.id),
+        "startSequenceNumber": sequence_of(first.id),
+        "endSequenceNumber": sequence_of(last.id),
         "approximateArrivalOfFirstRecord": _instant(first.arrived, whole_seconds=whole_seconds),
         "approximateArrivalOfLastRecord": _instant(last.arrived, whole_seconds=whole_seconds),
         "batchSize": len(records),

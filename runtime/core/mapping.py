@@ -57,6 +57,8 @@ class StreamSettings:
     """ARN of the on-failure destination."""
     read_share: float = 1.0
     """The part of the service's read rate of a shard that is ours, 0 < share <= 1; the rest is for other readers."""
+    deaggregate: bool = False
+    """Records of the stream that are aggregates of the KPL are delivered as their user records."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

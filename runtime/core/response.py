@@ -48,7 +48,9 @@ def _judge_items(listed: list[Any], ids: Collection[RecordId]) -> ItemFailures:
         name = item.get(_ITEM) if isinstance(item, dict) else None
         if not isinstance(name, str) or not name:
             return _whole_batch(ids, f"entry {number} of {_KEY} has no {_ITEM}")
-        if name not in known:
+        if name not in known:  # user records of an aggregate share a sequence number: the first of them in the batch is meant
+            name = next((each for each in ids if each.startswith(f"{name}:")), None)
+        if name is None:
             return _whole_batch(ids, f"entry {number} of {_KEY} names a record that is not in the batch")
         failed.add(RecordId(name))
     return ItemFailures(failed=frozenset(failed))

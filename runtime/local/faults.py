@@ -31,6 +31,10 @@ class Kind(StrEnum):
     DUPLICATE_PAGE = "duplicate_page"
     EMPTY_PAGE = "empty_page"
     TRIMMED = "trimmed"
+    EARLY_END = "early_end"
+    STALLED = "stalled"
+    CUT_FRAME = "cut_frame"
+    BAD_CHECKSUM = "bad_checksum"
 
 
 class When(StrEnum):
@@ -41,6 +45,7 @@ class When(StrEnum):
 _DELETES: Final = frozenset({"DeleteMessage", "DeleteMessageBatch"})
 _BATCHES: Final = frozenset({"SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"})
 _READS: Final = frozenset({"GetRecords"})
+_PUSHES: Final = frozenset({"SubscribeToShard"})
 _ONLY: Final[dict[Kind, dict[str, frozenset[str]]]] = {
     Kind.DELAYED_DELETE: {"sqs": _DELETES},
     Kind.DUPLICATE: {"sqs": frozenset({"ReceiveMessage"})},
@@ -49,9 +54,16 @@ _ONLY: Final[dict[Kind, dict[str, frozenset[str]]]] = {
     Kind.DUPLICATE_PAGE: {"kinesis": _READS, "dynamodbstreams": _READS},
     Kind.EMPTY_PAGE: {"kinesis": _READS, "dynamodbstreams": _READS},
     Kind.TRIMMED: {"dynamodbstreams": _READS | {"GetShardIterator"}},
+    Kind.EARLY_END: {"kinesis": _PUSHES},
+    Kind.STALLED: {"kinesis": _PUSHES},
+    Kind.CUT_FRAME: {"kinesis": _PUSHES},
+    Kind.BAD_CHECKSUM: {"kinesis": _PUSHES},
 }
 """Kinds that not every operation knows: the service -> its operations that do."""
-_INSIDE: Final = frozenset({Kind.DELAYED_DELETE, Kind.DUPLICATE, Kind.REFUSE_ENTRY, Kind.DUPLICATE_PAGE, Kind.EMPTY_PAGE})
+_INSIDE: Final = frozenset({
+    Kind.DELAYED_DELETE, Kind.DUPLICATE, Kind.REFUSE_ENTRY, Kind.DUPLICATE_PAGE, Kind.EMPTY_PAGE,
+    Kind.EARLY_END, Kind.STALLED, Kind.CUT_FRAME, Kind.BAD_CHECKSUM,
+})  # fmt: skip
 """Kinds that act inside an operation, which asks for them; all others are the server's."""
 _TIMED: Final = frozenset({Kind.SLOW, Kind.DELAYED_DELETE})
 AIMS: Final[dict[str, tuple[str, ...]]] = {

@@ -24,6 +24,7 @@ from runtime.local.dynamodb.service import dynamodb_service, dynamodb_streams_se
 from runtime.local.dynamodb.store import DynamoDB
 from runtime.local.errors import Refused
 from runtime.local.faults import Fault, Faults, Kind, When
+from runtime.local.kinesis.feeds import Feeds
 from runtime.local.kinesis.service import kinesis_service
 from runtime.local.kinesis.streams import Streams
 from runtime.local.polls import Polls
@@ -71,11 +72,11 @@ class LocalEndpoint:
         """Serves until the block is left; port 0 takes a free one. `clock` gives seconds since the epoch. Raises OSError."""
         clock = _steady_clock() if clock is None else clock
         state, faults = LocalState(seed=seed, clock=clock), Faults(seed=seed)
-        polls, kinesis = Polls(state), Streams(clock=clock)
+        polls, kinesis, feeds = Polls(state), Streams(clock=clock), Feeds(faults)
         dynamodb, sinks = DynamoDB(seed=seed, clock=clock), Sinks(seed=seed, clock=clock)
         services = [
             sqs_service(state, faults, polls),
-            kinesis_service(kinesis, faults),
+            kinesis_service(kinesis, faults, feeds),
             dynamodb_service(dynamodb),
             dynamodb_streams_service(dynamodb, faults),
             *sinks.services(),
@@ -93,6 +94,7 @@ class LocalEndpoint:
             yield LocalEndpoint(url=url, state=state, kinesis=kinesis, dynamodb=dynamodb, sinks=sinks, faults=faults, polls=polls)
         finally:
             polls.close()
+            feeds.close()
             with anyio.move_on_after(5 * _GOODBYE, shield=True):
                 await runner.cleanup()
 
@@ -144,10 +146,13 @@ class _Front:
         spoiled = await self._spoil(When.BEFORE, service, asked, None)
         if spoiled is not None:
             return spoiled
+        response: web.StreamResponse
         try:
             response = await service.act(asked)
         except Refused as refused:
             response = service.refuse(refused, request_id)
+        if response.prepared:  # it was sent as it was made
+            return response
         return await self._spoil(When.AFTER, service, asked, response) or response
 
     def _service(self, request: web.Request, signed_for: str) -> Service:
@@ -160,7 +165,7 @@ class _Front:
         return service
 
     async def _spoil(
-        self, when: When, service: Service, asked: Asked, response: web.Response | None
+        self, when: When, service: Service, asked: Asked, response: web.StreamResponse | None
     ) -> web.StreamResponse | None:
         """Carries out the faults that strike now; gives what is to be answered instead, if anything."""
         for fault in self._faults.fire(when, service=service.name, operation=asked.operation, **asked.about):
@@ -171,13 +176,13 @@ class _Front:
         return None
 
 
-async def _spoiled(fault: Fault, service: Service, asked: Asked, response: web.Response | None) -> web.StreamResponse:
+async def _spoiled(fault: Fault, service: Service, asked: Asked, response: web.StreamResponse | None) -> web.StreamResponse:
     refused = service.fault(fault.fault, asked)
     if refused is not None:
         return service.refuse(refused, asked.request_id)
     if fault.fault is Kind.GARBAGE:
         return answer_with(200, b"<html>this is not the answer you are looking for", service.content, asked.request_id)
-    if fault.fault is Kind.TRUNCATE and response is not None and isinstance(response.body, bytes):
+    if fault.fault is Kind.TRUNCATE and isinstance(response, web.Response) and isinstance(response.body, bytes):
         return await _truncated(asked.request, response.headers, response.body)
     _hang_up(asked.request)  # Kind.DROP
     return web.Response()

@@ -64,7 +64,7 @@ class Service:
     operations: frozenset[str]
     read: Callable[[web.Request, bytes, Caller, str], Asked]
     """From the request, its body, who asks and the request's id. A name that is no operation may pass; `act` refuses it."""
-    act: Callable[[Asked], Awaitable[web.Response]]
+    act: Callable[[Asked], Awaitable[web.StreamResponse]]
     refuse: Callable[[Refused, str], web.Response]
     """From a refusal and the request's id."""
     fault: Callable[[Kind, Asked], Refused | None]

@@ -24,7 +24,7 @@ _SIGNED: Final = {
 _JSON_1_1: Final = frozenset({"Kinesis_20131202"})
 """All others speak JSON 1.0."""
 _STREAMS: Final = frozenset({"DescribeStream", "GetShardIterator", "GetRecords"})
-_KNOWN: Final = {"sqs": frozenset(OPERATIONS), "kinesis": frozenset(KINESIS), "dynamodbstreams": _STREAMS}
+_KNOWN: Final = {"sqs": frozenset(OPERATIONS), "kinesis": frozenset(KINESIS) | {"SubscribeToShard"}, "dynamodbstreams": _STREAMS}
 _ENTRIES: Final = 10
 _RECORDS: Final = 500
 
@@ -126,7 +126,7 @@ class LocalAws:
 
     async def make_stream(self, name: str, *, shards: int = 1) -> str:
         """Gives the ARN."""
-        await self._kinesis("CreateStream", StreamName=name, ShardCount=shards)
+        await self.kinesis("CreateStream", StreamName=name, ShardCount=shards)
         return stream_arn(name)
 
     async def put(self, name: str, *texts: str, key: str | None = None) -> list[str]:
@@ -134,7 +134,7 @@ class LocalAws:
         numbers: list[str] = []
         for start in range(0, len(texts), _RECORDS):
             records = [_record(text, key or text) for text in texts[start : start + _RECORDS]]
-            answer = await self._kinesis("PutRecords", StreamName=name, Records=records)
+            answer = await self.kinesis("PutRecords", StreamName=name, Records=records)
             numbers += [record["SequenceNumber"] for record in answer["Records"]]
         return numbers
 
@@ -142,27 +142,28 @@ class LocalAws:
         """Under each key its texts, in that order; the keys take turns."""
         for each in zip(*texts.values(), strict=True):
             records = [_record(text, key) for key, text in zip(texts, each, strict=True)]
-            await self._kinesis("PutRecords", StreamName=name, Records=records)
+            await self.kinesis("PutRecords", StreamName=name, Records=records)
 
     async def split(self, name: str) -> str:
         """Splits the first open shard in the middle of its hash keys; gives its id."""
         shard = self.stream(name).open_shards[0]
         middle = str((shard.keys.start + shard.keys.end) // 2)
-        await self._kinesis("SplitShard", StreamName=name, ShardToSplit=shard.id, NewStartingHashKey=middle)
+        await self.kinesis("SplitShard", StreamName=name, ShardToSplit=shard.id, NewStartingHashKey=middle)
         return shard.id
 
     async def merge(self, name: str) -> None:
         """Merges the first two open shards."""
         one, other = self.stream(name).open_shards[:2]
-        await self._kinesis("MergeShards", StreamName=name, ShardToMerge=one.id, AdjacentShardToMerge=other.id)
+        await self.kinesis("MergeShards", StreamName=name, ShardToMerge=one.id, AdjacentShardToMerge=other.id)
 
     async def delete_stream(self, name: str) -> None:
-        await self._kinesis("DeleteStream", StreamName=name)
+        await self.kinesis("DeleteStream", StreamName=name)
 
     def stream(self, name: str) -> LocalStream:
         return self.endpoint.kinesis.stream(name, account=ACCOUNT, region=REGION)
 
-    async def _kinesis(self, operation: str, **request: Any) -> Any:
+    async def kinesis(self, operation: str, **request: Any) -> Any:
+        """Gives the answer."""
         return await self.ask(operation, of="Kinesis_20131202", **request)
 
     async def make_table(self, name: str, *, shards: int = 1) -> str:

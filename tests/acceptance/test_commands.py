@@ -5,10 +5,11 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -29,9 +30,9 @@ class Ended:
     err: str
 
 
-async def esm(site: Site, *arguments: str, endpoint_url: str = NOWHERE) -> Ended:
-    """Runs a command to its end."""
-    environment = site.environment(endpoint_url, {})
+async def esm(site: Site, *arguments: str, endpoint_url: str = NOWHERE, more: Mapping[str, str] = MappingProxyType({})) -> Ended:
+    """Runs a command to its end. `more`: of the environment."""
+    environment = {**site.environment(endpoint_url, {}), **more}
     with anyio.fail_after(60):
         done = await anyio.run_process(
             [sys.executable, "-m", "runtime", *arguments], cwd=site.folder, env=environment, check=False

@@ -235,7 +235,7 @@ async def test_binary_and_enormous_records_and_the_encryption_are_kept(tmp_path:
     async with local_aws() as aws:
         await aws.make_stream("clicks")
         for each in data:
-            await aws._kinesis("PutRecord", StreamName="clicks", Data=base64.b64encode(each).decode(), PartitionKey="ü\u2028")
+            await aws.kinesis("PutRecord", StreamName="clicks", Data=base64.b64encode(each).decode(), PartitionKey="ü\u2028")
         ended = await esm(tmp_path, aws.endpoint.url, "record", stream_arn("clicks"), "-o", "a.zst", *ALL)
     assert ended.code == 0, ended.err
     assert [base64.b64decode(each["kinesis"]["data"]) for each in shown(tmp_path / "a.zst")] == data

@@ -21,6 +21,7 @@ READERS: Final = {
     "dynamodb-stream-policy": ("dynamodb", "dynamodb_streams.py"),
 }
 """Policy -> prefix of its actions, and the module that makes the requests."""
+CONSUMER: Final = "kinesis-consumer-policy"
 DESTINATIONS: Final = {
     "destination-sqs-policy": ["sqs:SendMessage", "sqs:GetQueueAttributes"],
     "destination-sns-policy": ["sns:Publish", "sns:GetTopicAttributes"],
@@ -39,16 +40,20 @@ def statements(name: str) -> list[dict[str, Any]]:
 def requests_of(module: str) -> set[str]:
     """The operations that a poller calls on its client, and the hot ones; IAM has one action for a request and its batch."""
     source = (ROOT / "pollers" / module).read_text()
-    called = {"".join(word.title() for word in name.split("_")) for name in re.findall(r"\bclient\.([a-z_]+)\(", source)}
     hot = {
         kind.name for word, kind in vars(hot_requests).items() if isinstance(kind, HotKind) and re.search(rf"\b{word}\b", source)
     }
     assert hot, f"{module} makes hot requests"
-    return {name.removesuffix("Batch") for name in called | hot}
+    return {name.removesuffix("Batch") for name in called_in(module) | hot}
+
+
+def called_in(module: str) -> set[str]:
+    source = (ROOT / "pollers" / module).read_text()
+    return {"".join(word.title() for word in name.split("_")) for name in re.findall(r"\bclient\.([a-z_]+)\(", source)}
 
 
 def test_every_policy_is_known_here() -> None:
-    assert {path.stem for path in POLICIES} == {*READERS, *DESTINATIONS}
+    assert {path.stem for path in POLICIES} == {*READERS, *DESTINATIONS, CONSUMER}
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -57,6 +62,14 @@ def test_a_readers_policy_allows_what_its_poller_asks_for_and_nothing_else(name:
     prefix, module = READERS[name]
     assert set(statements(name)[0]["Action"]) == {f"{prefix}:{operation}" for operation in requests_of(module)}
     assert [statement["Action"] for statement in statements(name)[1:]] == ["kms:Decrypt"] * name.startswith("encrypted-")
+
+
+def test_the_policy_of_a_consumer_adds_what_is_asked_of_it_to_that_of_its_stream() -> None:
+    """KIN-11: what is polled while subscriptions fail is the stream."""
+    stream, consumer = statements(CONSUMER)
+    assert [stream] == statements("kinesis-policy")
+    assert set(consumer["Action"]) == {f"kinesis:{name}" for name in called_in("kinesis_fan_out.py")}
+    assert consumer["Resource"].startswith(f"{stream['Resource']}/consumer/")
 
 
 @pytest.mark.parametrize("name", DESTINATIONS)

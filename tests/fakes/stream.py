@@ -91,7 +91,10 @@ class FakeStream:
     """How many records that were read already come before the next page's own, as after a request that was sent twice."""
     late_end: Callable[[str], bool] = lambda _: False
     """Whether the end of a shard is told by an empty page of its own, after the one with its last records."""
+    pushed: bool = False
+    """Records are sent without being asked for: a read waits for them, a second at most."""
     shards: dict[str, FakeShard] = field(default_factory=dict)
+    readers: list["FakeReader"] = field(default_factory=list)
     puts: list[Record] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
     opens: list[tuple[float, str, Position]] = field(default_factory=list)
@@ -273,11 +276,18 @@ class FakeReader:
         self._moved = moved
         """It stands behind a record, so a gap can be noticed."""
         self._taken = stream.clock()
+        self.closed = False
+        stream.readers.append(self)
 
     async def read(self, *, limit: int) -> ShardPage:
         stream, shard = self._stream, self._shard
         assert 1 <= limit <= 10_000, limit
-        await stream._ask("read", shard.id)  # everything below happens at once: a cancelled read has moved nothing
+        await stream._ask("read", shard.id)
+        if stream.pushed:
+            with anyio.move_on_after(1.0):
+                while self._index >= len(shard.records) and shard.closed_at is None:  # noqa: ASYNC110  # the clock is virtual
+                    await anyio.sleep(0.01)
+        # everything below happens at once: a cancelled read has moved nothing
         now = stream.clock()
         if now - self._taken > stream.iterator_lifetime:
             stream.expired.append((now, shard.id))
@@ -293,7 +303,10 @@ class FakeReader:
         ended = last and shard.closed_at is not None and not (had_more and stream.late_end(shard.id))
         stream.reads.append(Read(now, shard.id, limit, tuple(record.id for record in page), ended))
         behind = 0.0 if last else max(0.0, now - shard.records[end].arrived)
-        return ShardPage(records=page, ended=ended, more=not last, behind=behind)
+        return ShardPage(records=page, ended=ended, more=not last, behind=behind, pushed=stream.pushed)
+
+    def close(self) -> None:
+        self.closed = True
 
     def _pass_trimmed(self) -> None:
         """Raises PositionTrimmed when records went that this reader had not read yet."""

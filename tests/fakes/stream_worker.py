@@ -12,10 +12,12 @@ from anyio.abc import TaskGroup
 from handlers.destinations import DestinationError, FailureRecord, ProbeFinding
 from handlers.invoker import FunctionSpec, MakeEvent, Outcome, Succeeded
 from pollers.record import TRIM_HORIZON
+from pollers.source import StreamSpec
 from runtime.core.filtering import FilterCriteria
 from runtime.core.mapping import BatchLimits, EventSourceMapping, MappingState, RetryPolicy, StreamSettings
 from runtime.drain import Drain
 from runtime.leases import Lease, LeaseStore, StateError
+from runtime.places import Places
 from runtime.shard_status import ShardStatus
 from runtime.status import MappingStatus
 from runtime.stores.memory import MemoryStore
@@ -139,6 +141,9 @@ class World:
     watchdog: float = 300.0
     criteria: FilterCriteria | None = None
     tap: Tap = field(default_factory=Tap)
+    spec: StreamSpec = STREAM_SPEC
+    reads: int = 256
+    """Reads of shards at once."""
 
     def policy(self, **changes: Any) -> "World":
         self.settings = StreamSettings(start=self.settings.start, retry=RetryPolicy(**changes))
@@ -168,7 +173,7 @@ class World:
         parts = StreamParts(
             mapping=mapping,
             function=FunctionSpec(name="f", handler="a.b", code_root=Path("/"), timeout=self.function_timeout),
-            spec=STREAM_SPEC,
+            spec=self.spec,
             source=self.stream,
             invoker=self.function,
             destination=self.destination,
@@ -181,6 +186,7 @@ class World:
             clock=wall_clock,
             jitter=lambda: 0.5,
             watchdog=self.watchdog,
+            reads=Places(self.reads),
             block_on_destination_failure=self.block,
         )
         worker = FakeStreamWorker(drain, status, telemetry, anyio.CancelScope(), anyio.Event(), wire)

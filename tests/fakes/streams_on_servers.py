@@ -17,10 +17,12 @@ import pytest
 from pollers.aws.clients import AwsClients
 from pollers.dynamodb_streams import DynamodbStream
 from pollers.dynamodb_streams import envelope as dynamodb_event
+from pollers.errors import SourceError
 from pollers.kinesis import KinesisStream
 from pollers.kinesis import envelope as kinesis_event
-from pollers.record import TRIM_HORIZON, Position, Record
-from pollers.source import ShardReader, StreamSource
+from pollers.kinesis_fan_out import FanOutStream
+from pollers.record import TRIM_HORIZON, Position, Record, Shard
+from pollers.source import ShardReader, StreamFacts, StreamSource
 from tests.fakes.roads import aws_clients
 from tests.fakes.stream import FakeStream
 from tests.servers.behaviour import Service
@@ -163,6 +165,71 @@ async def kinesis_under_test(
     async with stream_on(server, shards=shards) as handle, aws_clients() as clients:
         source = KinesisStream(clients, handle.arn, observe=observed, clock=time.time)
         yield KinesisUnderTest(source=source, handle=handle, observed=observed, clients=clients)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushedUnderTest(KinesisUnderTest):
+    """A stream whose records are pushed."""
+
+    source: "_ConsumerEach"  # type: ignore[assignment]  # its shards are read otherwise
+    consumer: str
+    """ARN of one that nobody uses yet."""
+    told: list[tuple[str, SourceError | None]]
+
+    def missing(self) -> StreamSource:
+        return self.reading(f"{self.handle.arn}-missing/consumer/app:1")
+
+    def reading(self, consumer: str) -> FanOutStream:
+        return FanOutStream(self.clients, consumer, observe=self.observed, clock=time.time, tell=self.tell)
+
+    def tell(self, shard: str, error: SourceError | None) -> None:
+        self.told.append((shard, error))
+
+
+@dataclass(kw_only=True)
+class _ConsumerEach:
+    """A `StreamSource` that reads each shard it opens by a consumer of its own: one consumer has one reader of a shard."""
+
+    handle: StreamHandle
+    make: Callable[[str], FanOutStream]
+    first: FanOutStream
+    count: int = 1
+    opened: list[ShardReader] = field(default_factory=list)
+
+    async def describe(self) -> StreamFacts:
+        return await self.first.describe()
+
+    async def list_shards(self) -> list[Shard]:
+        return await self.first.list_shards()
+
+    async def open_shard(self, shard: str, at: Position) -> ShardReader:
+        self.count += 1
+        stream = self.make(await self.handle.register(f"app-{self.count}"))
+        self.opened.append(await stream.open_shard(shard, at))
+        return self.opened[-1]
+
+    def close(self) -> None:
+        for reader in self.opened:
+            reader.close()
+
+
+@asynccontextmanager
+async def pushed_under_test(
+    server: Server, monkeypatch: pytest.MonkeyPatch, *, shards: int = 1
+) -> AsyncIterator[PushedUnderTest]:
+    _talk_to(server, monkeypatch)
+    observed, told = Observed(), list[tuple[str, SourceError | None]]()
+    async with stream_on(server, shards=shards) as handle, aws_clients() as clients:
+
+        def make(consumer: str) -> FanOutStream:
+            return FanOutStream(clients, consumer, observe=observed, clock=time.time, tell=lambda *said: told.append(said))
+
+        consumer = await handle.register("app")
+        source = _ConsumerEach(handle=handle, make=make, first=make(consumer))
+        try:
+            yield PushedUnderTest(source=source, handle=handle, observed=observed, clients=clients, consumer=consumer, told=told)
+        finally:
+            source.close()
 
 
 @asynccontextmanager

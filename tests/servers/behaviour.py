@@ -64,6 +64,14 @@ class KinesisBehaviour:
     """AFTER_SEQUENCE_NUMBER with a number that the shard never gave is refused."""
     refuses_garbage_iterators: bool = True
     """An iterator that is none is refused with InvalidArgumentException."""
+    pushes_records: bool = True
+    """SubscribeToShard sends records as they come, to a registered consumer."""
+    refuses_early_subscriptions: bool = True
+    """A second subscription within five seconds is refused with ResourceInUseException; a later one takes over."""
+    refuses_unknown_subscriptions: bool = True
+    """A subscription of an unknown consumer or shard is refused with ResourceNotFoundException."""
+    ends_pushed_shards: bool = True
+    """What a shard held before it was split or merged is pushed from it afterwards, up to an event with its children."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

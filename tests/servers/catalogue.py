@@ -70,6 +70,7 @@ MINISTACK = ServerSpec(
         refuses_future_timestamps=False,
         refuses_bad_sequence_numbers=False,
         refuses_garbage_iterators=False,
+        ends_pushed_shards=False,
     ),
     dynamodb=DynamodbBehaviour(
         ends_empty_shards=False,
@@ -227,6 +228,10 @@ MOTO = ServerSpec(
         refuses_future_timestamps=False,
         refuses_bad_sequence_numbers=False,
         refuses_garbage_iterators=False,
+        pushes_records=False,
+        refuses_unknown_subscriptions=False,
+        refuses_early_subscriptions=False,
+        ends_pushed_shards=False,
     ),
     dynamodb=DynamodbBehaviour(
         ends_disabled_streams=False,

@@ -73,6 +73,17 @@ class StreamHandle:
         (child,) = [each["ShardId"] for each in await self.shards() if "AdjacentParentShardId" in each]
         return child
 
+    async def register(self, name: str) -> str:
+        """Registers a consumer; gives back its ARN when it is active."""
+        consumer = (await self.client.register_stream_consumer(StreamARN=self.arn, ConsumerName=name))["Consumer"]["ConsumerARN"]
+        deadline = anyio.current_time() + _SETTLE_SECONDS
+        while True:
+            described = await self.client.describe_stream_consumer(ConsumerARN=consumer)
+            if described["ConsumerDescription"]["ConsumerStatus"] == "ACTIVE":
+                return consumer
+            assert anyio.current_time() < deadline, f"{consumer} is not active after {_SETTLE_SECONDS:g} s"
+            await anyio.sleep(0.02)
+
     async def wait_active(self) -> None:
         deadline = anyio.current_time() + _SETTLE_SECONDS
         while (status := await self._status()) != "ACTIVE":

@@ -12,6 +12,7 @@ from tests.servers.behaviour import Service, flag_names
 from tests.servers.controls import NotControllable, control
 from tests.servers.running import Server
 from tests.servers.streams import StreamHandle, stream_on
+from tests.servers.subscriptions import pushed_until, subscribing
 from tests.servers.tables import TableHandle, table_on
 
 if TYPE_CHECKING:
@@ -81,6 +82,56 @@ async def refuses_bad_sequence_numbers(server: Server) -> bool:
 async def refuses_garbage_iterators(server: Server) -> bool:
     async with stream_on(server) as stream:
         return await is_refused(read(stream, "garbage"))
+
+
+async def pushes_records(server: Server) -> bool:
+    async with stream_on(server) as stream, subscribing(server) as subscriber:
+        (shard,) = await stream.open_shards()
+        try:
+            events = await subscriber.subscribe(await stream.register("app"), shard, "LATEST")
+        except ClientError:
+            return False
+        await stream.put("a")
+        return await pushed_until(events, "Records") != []
+
+
+async def refuses_early_subscriptions(server: Server) -> bool:
+    return await refuses_to_push(server, second=True)
+
+
+async def refuses_unknown_subscriptions(server: Server) -> bool:
+    return await refuses_to_push(server, second=False)
+
+
+async def refuses_to_push(server: Server, *, second: bool) -> bool:
+    """A second subscription at once, or one of a shard that is not there, with the error that says so."""
+    async with stream_on(server) as stream, subscribing(server) as subscriber:
+        (shard,) = await stream.open_shards()
+        try:
+            consumer = await stream.register("app")
+            if second:
+                await subscriber.subscribe(consumer, shard)
+        except ClientError:
+            return False
+        try:
+            await subscriber.subscribe(consumer, shard if second else "shardId-000000000077")
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            return str(code) == ("ResourceInUseException" if second else "ResourceNotFoundException")
+        return False
+
+
+async def ends_pushed_shards(server: Server) -> bool:
+    async with stream_on(server) as stream, subscribing(server) as subscriber:
+        (shard,) = await stream.open_shards()
+        await stream.put("a")
+        await stream.split(shard)
+        try:
+            events = await subscriber.subscribe(await stream.register("app"), shard)
+        except ClientError:
+            return False
+        pushed = await pushed_until(events, "ChildShards")
+        return sum(len(event.get("Records", ())) for event in pushed) == 1
 
 
 async def ends_disabled_streams(server: Server) -> bool:
@@ -177,6 +228,10 @@ OBSERVE_KINESIS: dict[str, Callable[[Server], Awaitable[bool]]] = {
         refuses_future_timestamps,
         refuses_bad_sequence_numbers,
         refuses_garbage_iterators,
+        pushes_records,
+        refuses_early_subscriptions,
+        refuses_unknown_subscriptions,
+        ends_pushed_shards,
     )
 }
 OBSERVE_DYNAMODB: dict[str, Callable[[Server], Awaitable[bool]]] = {

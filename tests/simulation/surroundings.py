@@ -172,6 +172,9 @@ class _SimReader:
         self._world.journal.add(ReadAsked(at=now(), who=self._who, shard=self._shard))
         return await self._reader.read(limit=limit)
 
+    def close(self) -> None:
+        self._reader.close()
+
 
 class SimDestination:
     """A FailureDestination."""

@@ -81,6 +81,7 @@ WORDS += [
     "OnSuccess",
     "Destination",
     "read_share",
+    "deaggregate",
     "2026-01-01T00:00:00+24:00",
     "0.5",
     "1e99",

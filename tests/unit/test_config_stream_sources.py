@@ -14,7 +14,9 @@ from tests.unit.test_config_streams import SAFE, START, load_one, text_of
 @pytest.mark.parametrize(
     ("arn", "said"),
     [
-        ("arn:aws:kinesis:eu-west-1:123456789012:stream/orders/consumer/c:1767225600", "enhanced fan-out is not supported yet: give the stream's ARN, arn:aws:kinesis:eu-west-1:123456789012:stream/orders"),
+        ("arn:aws:kinesis:eu-west-1:123456789012:stream/orders/consumer/c", "ends in 'c', but the ARN of a consumer ends in NAME:TIME, the time being that of its registration: give what `aws kinesis list-stream-consumers --stream-arn arn:aws:kinesis:eu-west-1:123456789012:stream/orders` shows as ConsumerARN, or the stream's ARN"),
+        ("arn:aws:kinesis:eu-west-1:123456789012:stream/orders/consumer/:1", "ends in ':1'"),
+        ("arn:aws:kinesis:eu-west-1:123456789012:stream/orders/consumer/c:yesterday", "ends in 'c:yesterday'"),
         ("arn:aws:kinesis:eu-west-1:123456789012:orders", "ends in 'orders', but the ARN of a Kinesis stream ends in stream/NAME"),
         ("arn:aws:kinesis:eu-west-1:123456789012:stream/", "ends in 'stream/'"),
         ("arn:aws:kinesis:eu-west-1:123456789012:stream/a/b", "ends in 'stream/a/b'"),
@@ -47,6 +49,7 @@ def test_a_source_must_be_the_arn_of_a_stream_api_11_api_30(tmp_path: Path, arn:
     ("arn", "name"),
     [
         ("arn:aws:kinesis:us-east-1:000000000000:stream/a", "a"),
+        ("arn:aws:kinesis:us-east-1:000000000000:stream/a/consumer/app-1:1767225600", "a"),
         ("arn:aws:kinesis:us-east-1:123456789012:stream/A.b_c-1", "A.b_c-1"),
         ("arn:aws-us-gov:kinesis:us-gov-west-1:123456789012:stream/s", "s"),
         ("arn:aws-cn:dynamodb:cn-north-1:123456789012:table/A.b_c-1/stream/2025-12-31T12:00:00.000", "A.b_c-1"),

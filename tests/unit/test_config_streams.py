@@ -199,8 +199,17 @@ def test_parameters_of_other_sources_are_refused_in_awss_words_api_37(tmp_path: 
         assert f"Unsupported '{key[0].lower()}{key[1:]}' parameter for given event source mapping type." in problem.message
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_kinesis_streams_may_be_deaggregated(tmp_path: Path, *, asked: bool) -> None:
+    assert load_one(tmp_path, START, f"deaggregate: {str(asked).lower()}", source=KINESIS)[2].deaggregate is asked
+
+
 def test_what_is_ours_for_streams_is_refused_of_queues(tmp_path: Path) -> None:
     check(tmp_path, text_of("read_share: 0.5  #! read_share is not for SQS queues: remove it", source=QUEUE))
+    check(tmp_path, text_of("deaggregate: true  #! deaggregate is not for SQS queues: remove it", source=QUEUE))
+    check(
+        tmp_path, text_of(f"{START}\n    deaggregate: true  #! deaggregate is not for DynamoDB streams: remove it", source=TABLE)
+    )
 
 
 def test_all_problems_of_a_stream_come_at_once(tmp_path: Path) -> None:

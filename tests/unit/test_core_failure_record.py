@@ -161,3 +161,9 @@ def test_dst_36_the_uuid_of_a_mapping_is_its_own_and_never_changes() -> None:
     assert mine == "9a47c049-8173-5bd8-bd94-d6e30695f7f0"  # objects of years past are found under it
     assert mine == str(uuid.UUID(mine)) == mine.lower()
     assert len({mine, mapping_uuid("orders2", STREAM), mapping_uuid("orders", TABLE)}) == 3
+
+
+def test_dst_31_user_records_of_aggregates_are_told_by_the_numbers_of_the_aggregates() -> None:
+    """Those are what the stream knows them by; the size is that of the batch."""
+    info = body(record("7:1", 0.0), record("7:2", 0.0), record("8:0", 0.0))["KinesisBatchInfo"]
+    assert (info["startSequenceNumber"], info["endSequenceNumber"], info["batchSize"]) == ("7", "8", 3)

@@ -118,3 +118,13 @@ def test_com_22_without_report_item_failures_the_answer_is_ignored() -> None:
     for response in (*SUCCESSES.values(), *(response for response, _ in WHOLE_BATCH.values()), listed("a")):
         decision = decide_queue(tried, Succeeded(response=response), report_item_failures=False)
         assert (decision.settled, decision.returned, decision.problem) == (tried.records, (), None)
+
+
+def test_kin_52_user_records_of_an_aggregate_are_named_alone_or_all_from_the_first_on_by_their_sequence_number() -> None:
+    """What Powertools reports is the sequence number, which they share."""
+    ids = [RecordId(name) for name in ("7", "8:3", "8:4", "88:0", "9")]
+    assert failed_items(listed("8:4"), ids).failed == {"8:4"}
+    assert failed_items(listed("8"), ids).failed == {"8:3"}
+    assert failed_items(listed("8", "9"), ids).failed == {"8:3", "9"}
+    for unknown in ("8:5", "88:", ":", "6", "7:0"):
+        assert failed_items(listed(unknown), ids).failed == set(ids), unknown

@@ -763,12 +763,13 @@ def test_all_iterators_expire_on_request_and_new_ones_work() -> None:
 def test_settings_change_on_request() -> None:
     kinesis = started()
     settings = control_calls(kinesis.streams)["settings"]
-    assert settings({"readsPerSecond": 5}) == {"readsPerSecond": 5.0, "delay": 0.0, "stuckPositions": False}
-    assert settings({"delay": 1.5}) == {"readsPerSecond": 5.0, "delay": 1.5, "stuckPositions": False}
-    changed = {"readsPerSecond": None, "stuckPositions": True}
-    assert settings(changed) == {"readsPerSecond": None, "delay": 1.5, "stuckPositions": True}
+    pushed = {"subscription": 300.0, "subscribeEvery": 5.0, "keepAlive": 5.0}
+    assert settings({"readsPerSecond": 5}) == {"readsPerSecond": 5.0, "delay": 0.0, "stuckPositions": False, **pushed}
+    assert settings({"delay": 1.5}) == {"readsPerSecond": 5.0, "delay": 1.5, "stuckPositions": False, **pushed}
+    changed = {"readsPerSecond": None, "stuckPositions": True, "subscription": 1, "subscribeEvery": 0, "keepAlive": 0.5}
+    assert settings(changed) == {**changed, "delay": 1.5}
     kinesis.streams.reset()
-    assert settings({}) == {"readsPerSecond": None, "delay": 0.0, "stuckPositions": False}
+    assert settings({}) == {"readsPerSecond": None, "delay": 0.0, "stuckPositions": False, **pushed}
     assert kinesis.streams.every() == []
 
 

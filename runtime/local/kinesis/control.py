@@ -41,16 +41,26 @@ def expire(streams: Streams, given: Mapping[str, Any]) -> Answer:
 
 
 def settings(streams: Streams, given: Mapping[str, Any]) -> Answer:
-    """`{"readsPerSecond": N or null, "delay": seconds, "stuckPositions": boolean}`, each as it was if not given."""
-    _check_fields(given, "readsPerSecond", "delay", "stuckPositions")
+    """`{"readsPerSecond": N or null, "delay": seconds, "stuckPositions": boolean}`, each as it was if not given.
+
+    Of SubscribeToShard, in seconds: `subscription`, `subscribeEvery`, `keepAlive`.
+    """
+    _check_fields(given, "readsPerSecond", "delay", "stuckPositions", "subscription", "subscribeEvery", "keepAlive")
     reads = given.get("readsPerSecond", streams.reads_per_second)
     checked = None if reads is None else _number({"readsPerSecond": reads}, "readsPerSecond")
     stuck = given.get("stuckPositions", streams.stuck_positions)
     if not isinstance(stuck, bool):
         raise BadControl(f"stuckPositions {stuck!r} is not true or false")
-    streams.delay = _number({"delay": streams.delay, **given}, "delay")
+    before = {
+        "delay": streams.delay,
+        "subscription": streams.subscription,
+        "subscribeEvery": streams.subscribe_every,
+        "keepAlive": streams.keep_alive,
+    }
+    times = {name: _number({**before, **given}, name) for name in before}
+    streams.delay, streams.subscription, streams.subscribe_every, streams.keep_alive = times.values()
     streams.reads_per_second, streams.stuck_positions = checked, stuck
-    return {"readsPerSecond": checked, "delay": streams.delay, "stuckPositions": stuck}
+    return {"readsPerSecond": checked, "stuckPositions": stuck, **times}
 
 
 def _check_fields(given: Mapping[str, Any], *known: str) -> None:

@@ -51,6 +51,15 @@ def shard_json(shard: LocalShard) -> Answer:
     return shown
 
 
+def child_json(shard: LocalShard) -> Answer:
+    """As a member of ChildShards, at the end of its parents."""
+    return {
+        "ShardId": shard.id,
+        "ParentShards": list(shard.parents),
+        "HashKeyRange": shard_json(shard)["HashKeyRange"],
+    }
+
+
 def _continued(call: Call, text: str) -> tuple[LocalStream, str, Filter]:
     for name in _ALONE:
         if call.request.get(name) is not None:

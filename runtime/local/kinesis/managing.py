@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from runtime.local.kinesis.call import Call, hash_key
 from runtime.local.kinesis.listing import shard_json
-from runtime.local.kinesis.refusals import invalid, misread, unsuitable
+from runtime.local.kinesis.refusals import in_use, invalid, misread, unsuitable
 from runtime.local.kinesis.streams import LocalStream
 
 Answer = dict[str, Any]
@@ -39,7 +39,12 @@ def create_stream(call: Call) -> Answer:
 
 def delete_stream(call: Call) -> Answer:
     """Gone at once; its iterators lead nowhere."""
-    call.streams.delete(call.stream())
+    stream = call.stream()
+    if stream.consumers and call.request.get("EnforceConsumerDeletion") is not True:
+        raise in_use(
+            f"Stream {stream.name} under account {stream.account} has registered consumers: set EnforceConsumerDeletion."
+        )
+    call.streams.delete(stream)
     return {}
 
 
@@ -64,7 +69,7 @@ def describe_stream_summary(call: Call) -> Answer:
         "StreamDescriptionSummary": {
             **described,
             "OpenShardCount": len(stream.open_shards),
-            "ConsumerCount": 0,
+            "ConsumerCount": len(stream.consumers),
             "MaxRecordSizeInKiB": stream.largest // _KIB,
         }
     }

@@ -4,6 +4,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from runtime.local.kinesis.call import Call
+from runtime.local.kinesis.consumers import (
+    deregister_stream_consumer,
+    describe_stream_consumer,
+    list_stream_consumers,
+    register_stream_consumer,
+)
 from runtime.local.kinesis.listing import list_shards
 from runtime.local.kinesis.managing import (
     create_stream,
@@ -37,4 +43,13 @@ OPERATIONS: Final[dict[str, Callable[[Call], Answer]]] = {
     "UpdateShardCount": update_shard_count,
     "IncreaseStreamRetentionPeriod": increase_retention,
     "DecreaseStreamRetentionPeriod": decrease_retention,
+    "RegisterStreamConsumer": register_stream_consumer,
+    "DescribeStreamConsumer": describe_stream_consumer,
+    "ListStreamConsumers": list_stream_consumers,
+    "DeregisterStreamConsumer": deregister_stream_consumer,
 }
+QUIET: Final = frozenset({
+    "DescribeStream", "DescribeStreamSummary", "ListStreams", "ListShards", "GetShardIterator", "GetRecords",
+    "DescribeStreamConsumer", "ListStreamConsumers",
+})  # fmt: skip
+"""Operations after which no subscription has to look again."""

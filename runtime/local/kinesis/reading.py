@@ -1,11 +1,13 @@
 """GetShardIterator and GetRecords."""
 
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from runtime.local.errors import Refused
-from runtime.local.kinesis.call import Call, milliseconds
-from runtime.local.kinesis.listing import shard_json
+from runtime.local.kinesis.call import Call, lower, milliseconds
+from runtime.local.kinesis.listing import child_json
 from runtime.local.kinesis.refusals import invalid, no_shard, rate_exceeded, refusal, unsuitable
 from runtime.local.kinesis.sequence import parse_sequence
 from runtime.local.kinesis.shards import LocalShard, Page
@@ -20,24 +22,33 @@ _MOST_RECORDS: Final = 10_000
 
 
 def get_shard_iterator(call: Call) -> Answer:
-    stream, kind = call.ready_stream(), call.text("ShardIteratorType")
-    shard_id, sequence, moment = call.name("ShardId"), call.maybe_text("StartingSequenceNumber"), call.request.get("Timestamp")
-    if kind not in _TYPES:
-        raise unsuitable(kind, "shardIteratorType", f"Member must satisfy enum value set: [{', '.join(_TYPES)}]")
-    shard = stream.shard(shard_id)
-    if kind.endswith("_SEQUENCE_NUMBER") is (sequence is None):
-        raise invalid(
-            "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and StartingSequenceNumber or "
-            f"(2) TRIM_HORIZON or LATEST and no StartingSequenceNumber. Request specified {kind} and "
-            f"{'no' if sequence is None else 'also a'} StartingSequenceNumber."
-        )
-    if sequence is not None:
-        position = _checked(stream, shard, sequence) + (kind == "AFTER_SEQUENCE_NUMBER")
-    elif kind == "AT_TIMESTAMP":
-        position = shard.position_at(_past(call, moment))
-    else:
-        position = shard.tip if kind == "LATEST" else shard.start
+    stream = call.ready_stream()
+    shard = stream.shard(call.name("ShardId"))
+    position = start_position(
+        call, stream, shard, kind="ShardIteratorType", sequence="StartingSequenceNumber", given=call.request
+    )
     return {"ShardIterator": _iterator(call, stream, shard, position)}
+
+
+def start_position(
+    call: Call, stream: LocalStream, shard: LocalShard, *, kind: str, sequence: str, given: Mapping[str, Any]
+) -> int:
+    """Where reading begins. `kind` and `sequence`: what the request calls them in `given`; the moment is Timestamp everywhere."""
+    part = replace(call, request=given)
+    wanted, number = part.text(kind), part.maybe_text(sequence)
+    if wanted not in _TYPES:
+        raise unsuitable(wanted, lower(kind), f"Member must satisfy enum value set: [{', '.join(_TYPES)}]")
+    if wanted.endswith("_SEQUENCE_NUMBER") is (number is None):
+        raise invalid(
+            f"Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and {sequence} or "
+            f"(2) TRIM_HORIZON or LATEST and no {sequence}. Request specified {wanted} and "
+            f"{'no' if number is None else 'also a'} {sequence}."
+        )
+    if number is not None:
+        return _checked(stream, shard, number) + (wanted == "AFTER_SEQUENCE_NUMBER")
+    if wanted == "AT_TIMESTAMP":
+        return shard.position_at(_past(call, given.get("Timestamp")))
+    return shard.tip if wanted == "LATEST" else shard.start
 
 
 def _checked(stream: LocalStream, shard: LocalShard, text: str) -> int:
@@ -95,7 +106,7 @@ def get_records(call: Call) -> Answer:
     if following is not None:
         answer["NextShardIterator"] = _iterator(call, stream, shard, following)
     else:
-        answer["ChildShards"] = [_child(child) for child in shard.children]
+        answer["ChildShards"] = [child_json(child) for child in shard.children]
     return answer
 
 
@@ -136,14 +147,6 @@ def _iterator(call: Call, stream: LocalStream, shard: LocalShard, position: int)
             serial=call.streams.next_serial(),
         )
     )
-
-
-def _child(shard: LocalShard) -> Answer:
-    return {
-        "ShardId": shard.id,
-        "ParentShards": list(shard.parents),
-        "HashKeyRange": shard_json(shard)["HashKeyRange"],
-    }
 
 
 def _utc(moment: int) -> str:

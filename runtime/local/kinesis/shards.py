@@ -94,6 +94,13 @@ class LocalShard:
         """The position behind all records."""
         return Sequence(made=self.made, shard=self.number, count=self._count + 1).number
 
+    @property
+    def last(self) -> int:
+        """The sequence number of the newest record that it ever took; its start if it took none."""
+        if not self._count:
+            return self.start
+        return Sequence(made=self.made, shard=self.number, count=self._count, second=self._arrived // _SECOND).number
+
     def put(self, *, key: str, data: str, size: int, now: int) -> StoredRecord:
         self._count += 1
         self._arrived = max(now, self._arrived)

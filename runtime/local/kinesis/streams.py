@@ -1,6 +1,7 @@
 """Streams: which shards there are, how they split and merge, what has aged out; and all streams of all accounts and regions."""
 
 from bisect import bisect_left
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from runtime.local.kinesis.refusals import in_use, invalid, no_shard, no_stream, not_found
@@ -12,6 +13,22 @@ HOUR: Final = 3_600_000
 """Milliseconds."""
 _DAY: Final = 24
 _SECOND: Final = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalConsumer:
+    """A registered consumer. Times in milliseconds since the epoch."""
+
+    name: str
+    arn: str
+    created: int
+    active: int
+    """When it is no longer CREATING."""
+    subscribed: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Shard -> when it was last subscribed to, and the serial number of that subscription."""
+
+    def status(self, now: int) -> str:
+        return "CREATING" if now < self.active else "ACTIVE"
 
 
 class LocalStream:
@@ -31,6 +48,8 @@ class LocalStream:
         self.retention = _DAY
         self.shards: dict[str, LocalShard] = {}
         """By id, in the order of their making. Those that aged out are gone."""
+        self.consumers: dict[str, LocalConsumer] = {}
+        """By name."""
         self.expired_below = 0
         """Iterators with a lower serial have expired, whatever their age."""
         self._made = 0
@@ -74,6 +93,11 @@ class LocalStream:
         shards = self.open_shards
         shard = shards[bisect_left(shards, hash_key, key=lambda shard: shard.keys.end)]
         return shard, shard.put(key=key, data=data, size=size, now=now)
+
+    def register(self, name: str, now: int, *, active: int) -> LocalConsumer:
+        arn = f"{self.arn}/consumer/{name}:{now // _SECOND}"
+        self.consumers[name] = consumer = LocalConsumer(name=name, arn=arn, created=now, active=active)
+        return consumer
 
     def split(self, shard_id: str, middle: int, now: int) -> None:
         """Raises ResourceNotFoundException, InvalidArgumentException, ResourceInUseException."""
@@ -158,6 +182,10 @@ class LocalStream:
             "arn": self.arn,
             "status": self.status(now),
             "retentionHours": self.retention,
+            "consumers": [
+                {"name": it.name, "arn": it.arn, "status": it.status(now), "subscribed": sorted(it.subscribed)}
+                for it in self.consumers.values()
+            ],
             "shards": [
                 {
                     "id": shard.id,
@@ -177,24 +205,29 @@ class Streams:
 
     `delay`: seconds for which a stream is CREATING or UPDATING. `reads_per_second`: GetRecords that a shard allows; None: any.
     `stuck_positions`: a place whose records were trimmed never moves on but stays a whole retention behind, as has been seen on
-    AWS (https://github.com/harlow/kinesis-consumer/issues/125); else it goes on at the trim horizon.
+    AWS (https://github.com/harlow/kinesis-consumer/issues/125); else it goes on at the trim horizon. `subscription`: seconds for
+    which one lasts, `subscribe_every` those after which it may be taken anew, `keep_alive` those between its events.
     """
 
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
         self._streams: dict[tuple[str, str, str], LocalStream] = {}
-        self.delay = 0.0
-        self.reads_per_second: float | None = None
-        self.stuck_positions = False
+        self._set_defaults()
         self._made = 0
         self._issued = 0
 
     def reset(self) -> None:
         """Back to the first moment. Streams are counted on, so that no iterator of an old one fits a new one."""
         self._streams.clear()
+        self._set_defaults()
+
+    def _set_defaults(self) -> None:
         self.delay = 0.0
-        self.reads_per_second = None
+        self.reads_per_second: float | None = None
         self.stuck_positions = False
+        self.subscription = 300.0
+        self.subscribe_every = 5.0
+        self.keep_alive = 5.0
 
     def now(self) -> int:
         """Milliseconds since the epoch."""

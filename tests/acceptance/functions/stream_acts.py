@@ -11,11 +11,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pollers import kinesis_fan_out
+
 Event = dict[str, Any]
 _JOURNAL = os.open(os.environ["JOURNAL"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 _GATE = Path(os.environ["GATE"])
 _WORKER = os.environ.get("WORKER", "")
 _LOOK_EVERY = 0.01
+
+for name, seconds in (pair.split("=") for pair in os.environ.get("FAN_OUT", "").split()):  # as AWS has them, no test has the time
+    setattr(kinesis_fan_out, name, float(seconds))
 
 
 def _note(what: str, event: Event, context: Any) -> None:
@@ -81,6 +86,28 @@ def reports_poison(event: Event, context: Any) -> Event:
     _note("began", event, context)
     failed = [record for record in event["Records"] if _is_poison(record)]
     return {"batchItemFailures": [{"itemIdentifier": _shown(record)["id"]} for record in failed]}
+
+
+def reports_by_exact(event: Event, context: Any) -> Event:
+    """What shares a sequence number is named by its place, too: the end of its event id."""
+    _note("began", event, context)
+    failed = [record["eventID"].partition(":")[2] for record in event["Records"] if _is_poison(record)]
+    return {"batchItemFailures": [{"itemIdentifier": name} for name in failed]}
+
+
+def reports_by_sequence(event: Event, context: Any) -> Event:
+    return reports_poison(event, context)
+
+
+def counts(event: Event, context: Any) -> None:
+    os.write(_JOURNAL, (json.dumps({"counted": f"{len(event['Records'])} records"}) + "\n").encode())
+
+
+def holds_at_hold(event: Event, context: Any) -> None:
+    _note("began", event, context)
+    if any(_text(record) == "hold" for record in event["Records"]):
+        _wait_gate()
+    _note("ended", event, context)
 
 
 def holds_poison(event: Event, context: Any) -> None:
