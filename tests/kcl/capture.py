@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -23,10 +23,12 @@ from tests.kcl.kinds import kind_of
 from tests.kcl.recording import Call, recording
 from tests.servers.catalogue import KCL, SERVERS
 from tests.servers.clients import dynamodb_client, kinesis_client
+from tests.servers.controls import control
 from tests.servers.install import install
 from tests.servers.running import Server, running
 from tests.servers.spec import MavenProject, Program
 from tests.servers.streams import StreamHandle
+from tests.servers.tables import table_on
 
 GOLDEN: Final = Path(__file__).parent / "golden"
 BEFORE_ONE_TABLE: Final = Program(
@@ -36,6 +38,8 @@ BEFORE_ONE_TABLE: Final = Program(
     needs=KCL.needs,
 )
 """The newest version with three tables that can be had; only for this."""
+ADAPTER: Final = Program(name="kcl-adapter", version="2.0.1", install=MavenProject(folder="tests/kcl/adapter"), needs=KCL.needs)
+"""The adapter for DynamoDB Streams, which brings KCL 3.1.1; only for this."""
 _CLEAN_UP: Final = {"KCL_CLEANUP_MS": "4000"}
 _ROUND: Final = 2.5
 """Seconds, a little more than a round of assignment."""
@@ -270,7 +274,30 @@ async def three_tables(capture: Capture) -> None:
     capture.requests["tables-of-an-old-application"] = {"tables": [await capture.description(name) for name in names]}
 
 
-SCENARIOS: Final = (one_stream, positions, processor_load, several_streams, three_tables)
+async def table_stream(capture: Capture) -> None:
+    """The adapter on a stream of the embedded endpoint, which alone can close a shard that has a child; single-stream and multi-stream."""
+    wanted = ("create-lease", "create-child-lease", "checkpoint", "end-shard", "name-children", "renew")
+    with running(SERVERS["local"], capture.folder / "local") as local:
+        for prefix, comma in {"table-": "", "tables-": ","}.items():
+            calls: list[Call] = []
+            on_local = replace(capture, kinesis=local, rows=capture.rows, requests=capture.requests)
+            async with (
+                table_on(local) as table,
+                on_local.worker(
+                    "java-1", f"golden-{prefix}stream", table.stream_arn + comma, calls=calls, program=ADAPTER
+                ) as worker,
+            ):
+                await table.put("a", "b")
+                await worker.wait("record", count=2)
+                await control(local, "dynamodb/rollover", table=table.name)
+                await worker.wait("shardEnded")
+                await table.put("c")
+                await worker.wait("record", count=3)
+                await anyio.sleep(2 * _ROUND)
+            capture.keep(calls, prefix=prefix, only=lambda kind: kind in wanted)
+
+
+SCENARIOS: Final = (one_stream, positions, processor_load, several_streams, three_tables, table_stream)
 
 
 async def run(names: list[str]) -> None:
@@ -296,7 +323,7 @@ def write(capture: Capture) -> None:
 
 
 def main() -> int:
-    for program in (KCL, BEFORE_ONE_TABLE):
+    for program in (KCL, BEFORE_ONE_TABLE, ADAPTER):
         install(program, say=print)
     asyncio.run(run(sys.argv[1:]))
     return 0

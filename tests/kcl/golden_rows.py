@@ -10,8 +10,8 @@ from typing import Any, Final
 from tests.kcl.kinds import form_of
 
 GOLDEN: Final = Path(__file__).parent / "golden"
-OLD: Final = "old-"
-"""How the names of rows of the layout with three tables begin; and `old-tables-` those that 3.5 writes there."""
+_OTHERS: Final = ("old-", "streams-", "table-", "tables-")
+"""How the names of rows begin that are of another layout: three tables, several streams, streams of tables."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ def request_kinds() -> tuple[str, ...]:
 @cache
 def row_forms() -> dict[str, RowForm]:
     """By `entityType`, of single-stream applications that began with 3.5: one table, an `entityType` in every row."""
-    rows = [golden_row(name) for name in golden_names() if not name.startswith((OLD, "streams-"))]
+    rows = [golden_row(name) for name in golden_names() if not name.startswith(_OTHERS)]
     return {
         entity: _form(row for row in rows if row["entityType"]["S"] == entity)
         for entity in {row["entityType"]["S"] for row in rows}

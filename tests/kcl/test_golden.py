@@ -9,7 +9,7 @@ from tests.kcl.golden_rows import golden_request, golden_row, request_kinds, row
 from tests.kcl.kinds import form_of, kind_of
 from tests.kcl.recording import Call
 
-_PREFIXES = ("old-tables-", "old-", "streams-", "latest-", "timestamp-", "cpu-")
+_PREFIXES = ("old-tables-", "old-", "streams-", "latest-", "timestamp-", "cpu-", "table-", "tables-")
 
 
 @pytest.mark.parametrize("kind", [kind for kind in request_kinds() if not kind.startswith("tables-of")])

@@ -13,7 +13,7 @@ import software.amazon.kinesis.processor.ShardRecordProcessor;
 import software.amazon.kinesis.retrieval.KinesisClientRecord;
 import software.amazon.kinesis.retrieval.kpl.ExtendedSequenceNumber;
 
-/** Tells what it sees, takes {@code slowMillis} for each record, and checkpoints after each batch unless told never to. */
+/** Tells what it sees, takes {@code slowMillis} for each record, and checkpoints unless told never to but at the end of a shard. */
 final class Processor implements ShardRecordProcessor {
     private final String stream;
     private final long slowMillis;
@@ -69,7 +69,9 @@ final class Processor implements ShardRecordProcessor {
     @Override
     public void shutdownRequested(ShutdownRequestedInput input) {
         say("shutdownRequested");
-        checkpoint(input.checkpointer(), null);
+        if (checkpoints) {
+            checkpoint(input.checkpointer(), null);
+        }
     }
 
     /** {@code position} is what the line says; the checkpoint itself is the largest sequence number that was delivered. */
