@@ -41,6 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     default = ",".join(spec.name for spec in quick_servers())
     text = f"the servers that tests talk to: all, or names with commas between, of {', '.join(SERVERS)} (or set {VARIABLE}; default: {default})"
     parser.addoption("--servers", default=None, metavar="NAMES", help=text)
+    parser.addoption("--kcl", action="store_true", help="run also the tests with real Java KCL workers (tests/kcl/README.md)")
     parser.addoption("--client", default=chosen_client(), choices=CLIENTS, help="the road of hot requests (default: %(default)s)")
 
 
@@ -66,6 +67,7 @@ def pytest_report_header(config: pytest.Config) -> str:
     selected = config.stash[_SELECTED]
     left_out = [spec for spec in quick_servers() if spec not in selected and missing_commands(spec)]
     text = "".join(f"; not {spec.name}, for want of {' and '.join(missing_commands(spec))}" for spec in left_out)
+    text += "; with Java KCL workers" if config.getoption("--kcl") else ""
     return f"client: {chosen_client()}; servers: {', '.join(spec.name for spec in selected)}{text}"
 
 
@@ -98,8 +100,12 @@ def _restrict(selected: tuple[ServerSpec, ...], item: pytest.Item) -> tuple[Serv
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Takes out the tests for which no selected server is fit: pytest would skip them, and a skip asks to be looked into."""
-    unfit = [item for item in items if None in _wanted_by(item)]
+    """Takes out the tests for which no selected server is fit, and those with Java workers unless these are asked for.
+
+    pytest would skip them, and a skip asks to be looked into.
+    """
+    without_java = not config.getoption("--kcl")
+    unfit = [item for item in items if None in _wanted_by(item) or (without_java and item.get_closest_marker("kcl"))]
     if unfit:
         config.hook.pytest_deselected(items=unfit)
         items[:] = [item for item in items if item not in unfit]

@@ -9,8 +9,10 @@ from tests.servers.spec import (
     REGION,
     Launch,
     MavenArtifact,
+    MavenProject,
     Patch,
     Place,
+    Program,
     PythonPackages,
     ServerSpec,
     python_of,
@@ -253,3 +255,13 @@ MOTO = ServerSpec(
 )
 
 SERVERS = {spec.name: spec for spec in (LOCAL, MINISTACK, KINESIS_MOCK, KINESALITE, LOCALSTACK, ELASTICMQ, MOTO)}
+
+KCL = Program(
+    name="kcl",
+    version="3.5.1",
+    install=MavenProject(folder="tests/kcl/java", properties=("kcl.version=3.5.1",)),
+    needs=("java", "mvn"),
+)
+"""The Kinesis Client Library as a worker beside ours: `tests/kcl/README.md`."""
+
+PROGRAMS = {program.name: program for program in (KCL,)}

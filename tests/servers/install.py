@@ -15,7 +15,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import assert_never
 
-from tests.servers.spec import MavenArtifact, NpmPackage, Patch, PythonPackages, Recipe, ServerError, ServerSpec, python_of
+from tests.servers.spec import (
+    Installable,
+    MavenArtifact,
+    MavenProject,
+    NpmPackage,
+    Patch,
+    PythonPackages,
+    Recipe,
+    ServerError,
+    python_of,
+)
 
 PROJECT = Path(__file__).parents[2]
 SERVERS_FOLDER = PROJECT / ".servers"
@@ -29,12 +39,12 @@ class InstallError(ServerError):
     """A server could not be installed; the message ends with the last lines of the installer's output."""
 
 
-def home_of(spec: ServerSpec, *, root: Path = SERVERS_FOLDER) -> Path:
+def home_of(spec: Installable, *, root: Path = SERVERS_FOLDER) -> Path:
     """Where the server is, or would be, installed."""
     return PROJECT if spec.install is None else root / f"{spec.name}-{spec.version}"
 
 
-def is_installed(spec: ServerSpec, *, root: Path = SERVERS_FOLDER) -> bool:
+def is_installed(spec: Installable, *, root: Path = SERVERS_FOLDER) -> bool:
     """Whether the server is there, whole, and made from the recipe of today. Reads one small file."""
     if spec.install is None:
         return True
@@ -48,7 +58,7 @@ def is_installed(spec: ServerSpec, *, root: Path = SERVERS_FOLDER) -> bool:
     return runs and made_from == _fingerprint(spec.install)
 
 
-def install(spec: ServerSpec, *, root: Path = SERVERS_FOLDER, say: Callable[[str], None]) -> bool:
+def install(spec: Installable, *, root: Path = SERVERS_FOLDER, say: Callable[[str], None]) -> bool:
     """Installs the server unless it is there; says whether there was anything to do.
 
     `say` takes a line for whoever waits. Raises `InstallError`.
@@ -73,6 +83,8 @@ def _install_whole(recipe: Recipe, home: Path) -> None:
                 _install_packages(recipe, partial)
             case MavenArtifact():
                 _install_artifact(recipe, partial)
+            case MavenProject():
+                _build_project(recipe, partial)
             case NpmPackage():
                 _install_npm(recipe, partial)
             case _:
@@ -129,6 +141,16 @@ def _install_artifact(recipe: MavenArtifact, folder: Path) -> None:
     _run("mvn", "--quiet", "--batch-mode", "--file", str(pom), _COPY_DEPENDENCIES, *options)
 
 
+def _build_project(recipe: MavenProject, folder: Path) -> None:
+    """In a copy, so that nothing is left beside the sources."""
+    shutil.copytree(PROJECT / recipe.folder, folder)
+    properties = [f"-D{given}" for given in recipe.properties]
+    options = ("-DincludeScope=runtime", f"-DoutputDirectory={folder / 'lib'}", *properties)
+    _run("mvn", "--quiet", "--batch-mode", "--file", str(folder / "pom.xml"), "package", "dependency:copy-dependencies", *options)
+    (built,) = (folder / "target").glob("*.jar")
+    built.rename(folder / "lib" / built.name)
+
+
 def _install_npm(recipe: NpmPackage, folder: Path) -> None:
     folder.mkdir()
     options = ("--no-audit", "--no-fund", "--no-update-notifier", "--ignore-scripts", "--prefix", str(folder))
@@ -162,7 +184,12 @@ def _run(*command: str) -> None:
 
 
 def _fingerprint(recipe: Recipe) -> str:
-    return hashlib.sha256(repr(recipe).encode()).hexdigest()
+    made_from = hashlib.sha256(repr(recipe).encode())
+    if isinstance(recipe, MavenProject):
+        folder = PROJECT / recipe.folder
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            made_from.update(f"\n{file.relative_to(folder)}\n".encode() + file.read_bytes())
+    return made_from.hexdigest()
 
 
 @contextmanager

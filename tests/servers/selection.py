@@ -4,8 +4,8 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping
 
 from tests.servers.behaviour import Service, flag_names
-from tests.servers.catalogue import SERVERS
-from tests.servers.spec import ServerError, ServerSpec, behaves
+from tests.servers.catalogue import PROGRAMS, SERVERS
+from tests.servers.spec import Installable, Program, ServerError, ServerSpec, behaves
 
 VARIABLE = "ESM_TEST_SERVERS"
 
@@ -32,7 +32,7 @@ def quick_servers() -> tuple[ServerSpec, ...]:
     return tuple(spec for spec in SERVERS.values() if spec.installs_on_first_use)
 
 
-def missing_commands(spec: ServerSpec, *, find: Callable[[str], object] = shutil.which) -> tuple[str, ...]:
+def missing_commands(spec: ServerSpec | Program, *, find: Callable[[str], object] = shutil.which) -> tuple[str, ...]:
     """What the server needs and this machine has not."""
     return tuple(command for command in spec.needs if not find(command))
 
@@ -44,6 +44,13 @@ def named_servers(names: Iterable[str]) -> tuple[ServerSpec, ...]:
     if unknown:
         raise UnknownServer(f"no server is called {', '.join(map(repr, unknown))}: there are {', '.join(SERVERS)}")
     return tuple(spec for spec in SERVERS.values() if not wanted or spec.name in wanted)
+
+
+def named_installables(names: Iterable[str]) -> tuple[Installable, ...]:
+    """The servers and other programs of these names; all of them for no name. Raises `UnknownServer`."""
+    wanted = set(names)
+    servers = named_servers(wanted - PROGRAMS.keys()) if wanted - PROGRAMS.keys() or not wanted else ()
+    return (*servers, *(program for name, program in PROGRAMS.items() if not wanted or name in wanted))
 
 
 def servers_with(specs: Iterable[ServerSpec], service: Service, flags: Iterable[str]) -> tuple[ServerSpec, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from tests.servers.behaviour import Behaviour, DynamodbBehaviour, KinesisBehaviour, Service
 
@@ -53,7 +53,39 @@ class NpmPackage:
     patches: tuple[Patch, ...] = ()
 
 
-Recipe = PythonPackages | MavenArtifact | NpmPackage
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MavenProject:
+    """Built with `mvn package` from a folder of this project, with what it needs beside it in the folder `lib`. Needs `mvn` and `java` (17)."""
+
+    folder: str
+    """Of its `pom.xml`, below the project's folder. A changed file in it is a changed recipe."""
+    properties: tuple[str, ...] = ()
+    """As `name=value`, on top of the `pom.xml`."""
+
+
+Recipe = PythonPackages | MavenArtifact | NpmPackage | MavenProject
+
+
+class Installable(Protocol):
+    """What the installer must know of a server, or of another program that tests start."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def install(self) -> Recipe | None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """Installed as the servers are, and no server: tests start as many of them as they want."""
+
+    name: str
+    version: str
+    install: Recipe
+    needs: tuple[str, ...]
+    """Commands that must be on the path, to install it or to run it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers import install as installer
 from tests.servers.catalogue import ELASTICMQ, LOCAL
 from tests.servers.install import InstallError, apply_patch, home_of, install, is_installed
-from tests.servers.spec import MavenArtifact, NpmPackage, Patch
+from tests.servers.spec import MavenArtifact, MavenProject, NpmPackage, Patch, Program
 
 SPEC = replace(ELASTICMQ, name="thing", version="1")
 OTHER_RECIPE = replace(SPEC, install=MavenArtifact(group="g", artifact="a", version="2"))
@@ -26,8 +27,16 @@ echo run >> "$RUNS"
 echo no route to anywhere
 exit 3
 """
+BUILDS = """\
+#!/bin/sh
+echo "$@" >> "$RUNS"
+while [ "$1" != --file ]; do shift; done
+mkdir -p "$(dirname "$2")/target" "$(dirname "$2")/lib"
+cp "$(dirname "$2")/Main.java" "$(dirname "$2")/target/built.jar"
+"""
 PATCH = Patch(file="thing/main.js", old="0.0.0.0", new="127.0.0.1")  # noqa: S104 - what is replaced
 OF_NPM = replace(ELASTICMQ, name="thing", version="1", install=NpmPackage(name="thing", version="1.2.3", patches=(PATCH,)))
+OF_SOURCES = Program(name="thing", version="1", install=MavenProject(folder="sources", properties=("x=1",)), needs=("mvn",))
 BRINGS = """\
 #!/bin/sh
 echo "$@" >> "$RUNS"
@@ -132,6 +141,36 @@ def test_a_package_of_npm_is_installed_without_running_its_scripts_and_patched(r
     assert asked.startswith("install ")
     assert "--ignore-scripts" in asked
     assert asked.endswith(" thing@1.2.3")
+
+
+@pytest.fixture
+def project(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with sources, below what the installer takes for the project."""
+    command_that("mvn", BUILDS, root)
+    monkeypatch.setattr(installer, "PROJECT", root.parent)
+    folder = root.parent / "sources"
+    folder.mkdir()
+    (folder / "pom.xml").write_text("<project/>")
+    (folder / "Main.java").write_text("one")
+    return folder
+
+
+def test_a_project_is_built_in_a_copy_with_its_properties(root: Path, project: Path) -> None:
+    assert install(OF_SOURCES, root=root, say=be_silent)
+    assert (home_of(OF_SOURCES, root=root) / "lib" / "built.jar").read_text() == "one"
+    assert sorted(path.name for path in project.iterdir()) == ["Main.java", "pom.xml"]
+    (asked,) = (root.parent / "runs").read_text().splitlines()
+    assert " package " in asked
+    assert asked.endswith(" -Dx=1")
+
+
+def test_a_project_is_built_again_when_a_source_has_changed(root: Path, project: Path) -> None:
+    install(OF_SOURCES, root=root, say=be_silent)
+    assert not install(OF_SOURCES, root=root, say=be_silent)
+    (project / "Main.java").write_text("two")
+    assert not is_installed(OF_SOURCES, root=root)
+    assert install(OF_SOURCES, root=root, say=be_silent)
+    assert (home_of(OF_SOURCES, root=root) / "lib" / "built.jar").read_text() == "two"
 
 
 def test_another_version_than_was_asked_for_is_an_error_and_leaves_nothing(root: Path) -> None:

@@ -1,9 +1,17 @@
 import pytest
 
 from tests.servers.behaviour import Service, flag_names
-from tests.servers.catalogue import ELASTICMQ, LOCAL, LOCALSTACK, MINISTACK, MOTO, SERVERS
+from tests.servers.catalogue import ELASTICMQ, KCL, LOCAL, LOCALSTACK, MINISTACK, MOTO, SERVERS
 from tests.servers.node_servers import KINESALITE, KINESIS_MOCK
-from tests.servers.selection import VARIABLE, UnknownServer, check_flags, missing_commands, select_servers, servers_with
+from tests.servers.selection import (
+    VARIABLE,
+    UnknownServer,
+    check_flags,
+    missing_commands,
+    named_installables,
+    select_servers,
+    servers_with,
+)
 
 
 def have_all(command: str) -> str:
@@ -72,3 +80,11 @@ def test_asking_for_a_behaviour_that_is_none_of_the_service_is_an_error(flag: st
     with pytest.raises(ValueError, match=f"no behaviour is called {flag}"):
         check_flags([flag], [Service.SQS, Service.DYNAMODB])
     check_flags(["fifo_ok", "ttl_user_identity"], [Service.SQS, Service.DYNAMODB])
+
+
+def test_programs_are_installed_like_servers() -> None:
+    assert named_installables([]) == (*SERVERS.values(), KCL)
+    assert named_installables(["kcl"]) == (KCL,)
+    assert named_installables(["kcl", "moto"]) == (MOTO, KCL)
+    with pytest.raises(UnknownServer, match="no server is called 'kinsis'"):
+        named_installables(["kcl", "kinsis"])
