@@ -25,16 +25,18 @@ from runtime.config.functions import read_functions
 from runtime.config.mappings import read_mappings
 from runtime.config.nodes import Entry, Report, read_entries
 from runtime.config.problems import ConfigError, Handlers, Problem, in_order, shown, suggestion
-from runtime.config.worker import MemoryState, SqliteState, WorkerConfig, new_worker_id, read_worker
+from runtime.config.worker import DynamodbState, MemoryState, SqliteState, State, WorkerConfig, new_worker_id, read_worker
 from runtime.core.mapping import EventSourceMapping
 
 __all__ = [
     "Config",
     "ConfigError",
+    "DynamodbState",
     "Handlers",
     "MemoryState",
     "Problem",
     "SqliteState",
+    "State",
     "WorkerConfig",
     "in_order",
     "load_config",
@@ -80,8 +82,9 @@ def load_config(
     folder = Path(os.path.abspath(path)).parent  # noqa: PTH100  # Path.resolve would follow a link away from the file's folder
     functions = read_functions(report, sections["functions"], folder) if "functions" in sections else None
     mappings = read_mappings(report, sections["mappings"], functions, clock()) if "mappings" in sections else None
-    streams = mappings is not None and any(mapping.stream is not None for mapping in mappings.values)
-    worker = read_worker(report, sections.get("worker"), new_id, streams=streams)
+    streams = [mapping for mapping in mappings.values if mapping.stream is not None] if mappings else []
+    names, enabled = [mapping.name for mapping in streams], [mapping.name for mapping in streams if mapping.enabled]
+    worker = read_worker(report, sections.get("worker"), new_id, streams=names, enabled=enabled)
     if functions is None:  # then there is a problem
         raise ConfigError(in_order(report.problems))
     handlers = Handlers(
