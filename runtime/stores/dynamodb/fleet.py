@@ -19,6 +19,8 @@ VERSION_KEY: Final = "Migration3.0"
 CLIENT_VERSION: Final = "cv"
 MODIFIED_BY: Final = "mb"
 MODIFIED: Final = "mts"
+HISTORY: Final = "h"
+VERSION_INIT: Final = "CLIENT_VERSION_INIT"
 VERSION_3: Final = "CLIENT_VERSION_3X"
 
 
@@ -67,13 +69,14 @@ class FleetVersion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def version_item(*, by: str, milliseconds: int) -> dict[str, Value]:
-    """The row that a worker of KCL 3 writes into an empty table."""
+    """The row that a worker of KCL 3 writes into an empty table, with the step that it took there."""
+    said = {MODIFIED_BY: values.text(by), MODIFIED: values.number(milliseconds)}
     return {
         KEY: values.text(VERSION_KEY),
         ENTITY: values.text(ENTITY_VERSION),
         CLIENT_VERSION: values.text(VERSION_3),
-        MODIFIED_BY: values.text(by),
-        MODIFIED: values.number(milliseconds),
+        HISTORY: {"L": [{"M": {CLIENT_VERSION: values.text(VERSION_INIT), **said}}]},
+        **said,
     }
 
 

@@ -127,7 +127,7 @@ class LeaseTable:
         return msgspec.structs.replace(mine, version=version) if done else None
 
     async def release_lock(self, mine: LockRow) -> bool:
-        return await self._do_lock(changes.release_lock(mine), lambda lock: lock.version == mine.version and lock.released)
+        return await self._do("DeleteItem", LEADER, changes.release_lock(mine))
 
     # workers
 
