@@ -211,7 +211,7 @@ async def test_a_version_row_that_cannot_be_read_is_told() -> None:
     client = FakeDynamodb()
     make(client)
     put(client, {**version("x"), "cv": {"N": "3"}})
-    with pytest.raises(StateError, match="row 'Migration3.0': cv is N '3', not a string: correct it"):
+    with pytest.raises(StateError, match=r"row 'Migration3.0': cv is N '3', not a string: correct it"):
         await fake_store(client).load(SCOPE)
 
 
