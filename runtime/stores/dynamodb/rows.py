@@ -4,6 +4,7 @@ Attributes that begin with `esm` are ours; Java reads by name and passes them ov
 that exists is only ever changed by the attribute (`changes.py`).
 """
 
+from base64 import b64decode
 from typing import Final
 
 import msgspec
@@ -95,6 +96,8 @@ def parse_lease(item: Item) -> LeaseRow | None:
         return None
     start = values.text_of(item, START)
     state = item.get(PENDING_STATE, {}).get("B")
+    if isinstance(state, str):
+        state = b64decode(state)
     return LeaseRow(
         key=values.needed_text(item, KEY),
         owner=values.text_of(item, OWNER) or None,
