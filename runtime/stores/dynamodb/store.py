@@ -100,6 +100,9 @@ class DynamodbStore:
 
 async def _side_by_side(calls: Sequence[Callable[[], Awaitable[None]]]) -> None:
     """All are done, also when one fails; then the first failure is raised."""
+    if len(calls) == 1:
+        await calls[0]()
+        return
     places = Places(_TOGETHER)
     errors: list[StateError] = []
 
