@@ -40,10 +40,21 @@ EXTEND: Final = HotKind(
 KINESIS_PAGE: Final = HotKind(service="kinesis", name="GetRecords", method="get_records", repeatable=True, retries=False)
 DYNAMODB_PAGE: Final = HotKind(service="dynamodbstreams", name="GetRecords", method="get_records", repeatable=True, retries=False)
 
+STATE_WRITE: Final = HotKind(service="dynamodb", name="UpdateItem", method="update_item", repeatable=True, retries=True)
+"""Of a lease: conditional, and known again by its token when it is acted on twice."""
+STATE_READ: Final = HotKind(service="dynamodb", name="Scan", method="scan", repeatable=True, retries=True)
+
 BODY: Final = "Body"
 """Where the SDK's parser leaves what it did not parse (`pollers.aws.clients`)."""
 RAW_SHAPES: Final = frozenset(
-    {"ReceiveMessageResult", "DeleteMessageBatchResult", "ChangeMessageVisibilityBatchResult", "GetRecordsOutput"}
+    {
+        "ReceiveMessageResult",
+        "DeleteMessageBatchResult",
+        "ChangeMessageVisibilityBatchResult",
+        "GetRecordsOutput",
+        "UpdateItemOutput",
+        "ScanOutput",
+    }
 )
 """The answers of hot operations, as botocore's models call them."""
 

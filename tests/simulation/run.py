@@ -23,6 +23,7 @@ from tests.fakes.stream import STREAM_SPEC
 from tests.simulation.journal import QUIET, Crashed, Dropped, Event, Expired, Finished, Gap, Journal, Lived, Said
 from tests.simulation.life import LIFE, Life, run_lives
 from tests.simulation.scenario import FAILOVER, START, Act, Scenario
+from tests.simulation.stores import InMemory, Stores
 from tests.simulation.surroundings import SimDestination, SimInvoker, SimSource, SimStore
 from tests.simulation.world import STREAM_ACTS, World, now
 
@@ -140,7 +141,7 @@ class Simulation:
 
     def _passed(self) -> bool:
         """As the rows in the store say: each shard is done as far as anything was put."""
-        rows = {row.shard: row for row in self.world.store._rows.values()}
+        rows = {row.shard: row for row in self.world.stores.rows().values()}
         for shard in self.world.stream.shards.values():
             row = rows.get(shard.id)
             if row is None and not shard.gone:
@@ -204,11 +205,11 @@ def _told(error: BaseException) -> str:
     return repr(error)
 
 
-def simulate(scenario: Scenario) -> Journal:
+def simulate(scenario: Scenario, stores: Callable[[], Stores] = InMemory) -> Journal:
     """Everything that happened."""
 
     async def play() -> Journal:
-        world = World(scenario)
+        world = World(scenario, stores=stores())
         with _listening(world.journal):
             async with anyio.create_task_group() as tasks:
                 simulation = Simulation(world, tasks)

@@ -7,11 +7,11 @@ from random import Random
 from typing import Final
 
 from pollers.errors import SourceError, SourceRejected, SourceUnavailable
-from runtime.stores.memory import MemoryStore
 from tests.fakes.stream import FakeStream
 from tests.simulation.journal import Journal, Put, ShardClosed, ShardMade, Trimmed
 from tests.simulation.life import LIFE
 from tests.simulation.scenario import EPOCH, START, Act, Scenario
+from tests.simulation.stores import InMemory, Stores
 
 STREAM_ACTS: Final = frozenset({"put", "split", "merge", "roll", "trim"})
 
@@ -27,7 +27,7 @@ class World:
 
     scenario: Scenario
     journal: Journal = field(default_factory=Journal)
-    store: MemoryStore = field(default_factory=MemoryStore)
+    stores: Stores = field(default_factory=InMemory)
     closed: bool = False
     """The simulation is over: who still runs is being cleaned up, and gets nothing any more."""
     opened_at_latest: dict[str, float] = field(default_factory=dict)

@@ -34,6 +34,10 @@ _MOST_SKEW: Final = 240.0
 """Seconds; the service allows 300 or 900."""
 
 
+_OF_EVERY_ERROR: Final = frozenset({"__type", "message", "Message", "Error", "ResponseMetadata"})
+"""What else an error says is its own: the item of a condition that failed."""
+
+
 class Clock:
     """The time of a service: ours, and the difference that it last complained of."""
 
@@ -156,7 +160,10 @@ def service_error(answer: Answer, operation: str) -> boto.ClientError:
     older = headers.get("x-amzn-query-error", "").split(";")
     if len(older) == 2 and older[0]:  # noqa: PLR2004  # code and type
         code = older[0]
-    return _client_error(operation, status, headers, code=code, message=str(body.get("message") or body.get("Message") or ""))
+    message = str(body.get("message") or body.get("Message") or "")
+    error = _client_error(operation, status, headers, code=code, message=message)
+    error.response.update({name: value for name, value in body.items() if name not in _OF_EVERY_ERROR})
+    return error
 
 
 def _says_nothing(content: bytes) -> bool:

@@ -1,0 +1,69 @@
+"""The client of the product: renewals, checkpoints and rounds by the road of hot requests, the rest by the SDK's own client.
+
+A worker with a thousand shards renews three hundred times a second.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from pollers.aws.answers import read_content
+from pollers.aws.clients import AwsClients
+from pollers.aws.hot import STATE_READ, STATE_WRITE, HotOperation
+from runtime.stores.dynamodb.api import Answer
+
+_DECODER: Final = msgspec.json.Decoder(dict[str, Any])
+_SAMPLE: Final = {"TableName": "esm", "Key": {"leaseKey": {"S": "shardId-000000000000"}}, "ReturnConsumedCapacity": "TOTAL"}
+
+
+async def dynamodb_client(clients: AwsClients, region: str) -> "StateClient":
+    """Made on first use, and once. Raises SourceError."""
+    return StateClient(
+        await clients.client("dynamodb", region, retries=True),
+        update=await clients.operation(STATE_WRITE, region, _SAMPLE),
+        scan=await clients.operation(STATE_READ, region, {"TableName": "esm"}),
+    )
+
+
+class StateClient:
+    """A DynamodbApi. What comes by the hot road has binary values as base64, as on the wire."""
+
+    def __init__(self, client: Any, *, update: HotOperation, scan: HotOperation) -> None:
+        self._client = client
+        self._update = update
+        self._scan = scan
+
+    async def update_item(self, **request: Any) -> Answer:
+        return read_content(await self._update.ask(msgspec.json.encode(request)), _DECODER)
+
+    async def scan(self, **request: Any) -> Answer:
+        return read_content(await self._scan.ask(msgspec.json.encode(request)), _DECODER)
+
+    async def describe_table(self, **request: Any) -> Answer:
+        return self._answer(await self._client.describe_table(**request))
+
+    async def create_table(self, **request: Any) -> Answer:
+        return self._answer(await self._client.create_table(**request))
+
+    async def update_table(self, **request: Any) -> Answer:
+        return self._answer(await self._client.update_table(**request))
+
+    async def get_item(self, **request: Any) -> Answer:
+        return self._answer(await self._client.get_item(**request))
+
+    async def put_item(self, **request: Any) -> Answer:
+        return self._answer(await self._client.put_item(**request))
+
+    async def delete_item(self, **request: Any) -> Answer:
+        return self._answer(await self._client.delete_item(**request))
+
+    async def transact_write_items(self, **request: Any) -> Answer:
+        return self._answer(await self._client.transact_write_items(**request))
+
+    async def query(self, **request: Any) -> Answer:
+        return self._answer(await self._client.query(**request))
+
+    @staticmethod
+    def _answer(answer: Any) -> Answer:
+        found: Answer = answer
+        return found
