@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from pollers.aws.lean.template import NotCovered
 
+_CHECKSUM: Final = "x-amz-crc32"
 _QUOTA: Final = 500
 """Retries that the standard mode has in store; each success gives back one that was used."""
 
@@ -74,5 +75,7 @@ class _Answered:
 
     @classmethod
     def by(cls, error: ClientError) -> Self:
+        """Without DynamoDB's checksum, which a handler would compare with content that is not kept."""
         metadata = error.response["ResponseMetadata"]
-        return cls(metadata["HTTPStatusCode"], metadata["HTTPHeaders"], {"Error": dict(error.response["Error"])})
+        headers = {name: value for name, value in metadata["HTTPHeaders"].items() if name.lower() != _CHECKSUM}
+        return cls(metadata["HTTPStatusCode"], headers, {"Error": dict(error.response["Error"])})
