@@ -115,7 +115,10 @@ class Variables:
             return _WORDS[text]
         if re.fullmatch(r"-?[0-9]+", text):
             return int(text)
-        whole = text_of(self.resolve(text, place)) if "${" in text else text
+        try:
+            whole = text_of(self.resolve(text, place)) if "${" in text else text
+        except Unresolvable:
+            raise _Missing(f"${{{text}}} is named by a list or a block") from None
         if isinstance(whole, Text):
             raise _Missing(whole.gaps[0].reason.partition(":")[0])
         found = _SOURCE.fullmatch(whole)

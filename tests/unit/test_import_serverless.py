@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runtime.importing.findings import Draft, Findings
@@ -106,6 +106,7 @@ PIECES = st.lists(
 
 
 @given(PIECES)
+@example("${${AWS::Region}}")
 @settings(max_examples=500, deadline=None)
 def test_variables_of_any_shape_never_fail(text: str) -> None:
     resolve(text)
