@@ -19,8 +19,11 @@ $(VENV)/.dev: $(VENV)/.run
 demo: $(VENV)/.run
 	@$(BIN)/esm demo
 
+# TESTS: how they are run. Most of the tests with real processes wait most of the time, so three run side by side; 0 is one after the other.
+TESTS ?= -n 3 --dist loadfile
+
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TESTS)
 
 # BENCH: what to run, as --quick; BENCH=--help lists it.
 bench: $(VENV)/.dev
