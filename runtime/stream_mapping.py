@@ -1,10 +1,10 @@
 """Runs one mapping of a stream: lists its shards, takes leases, works on what it holds, until the drain.
 
-Every worker does the same rounds from the same rows (`core.lease_plan`); none leads. Stopping: no new lease, read or invocation;
-what runs is finished, its checkpoint written, its lease released.
+Which leases are this worker's, `sharing` says. Stopping: no new lease, read or invocation; what runs is finished, its checkpoint
+written, its lease released.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from math import inf
 from typing import Final
@@ -16,13 +16,14 @@ from pollers.errors import SourceError, SourceUnavailable
 from pollers.record import LATEST, SHARD_END, TRIM_HORIZON, Shard
 from runtime.clock import loop_clock
 from runtime.core.backoff import backoff
-from runtime.core.lease_plan import plan_leases, unfinished_parents
+from runtime.core.lease_plan import unfinished_parents
 from runtime.core.mapping import MappingState
 from runtime.lease_keeper import HeldLease, LeaseKeeper
 from runtime.leases import Lease, StateError
 from runtime.retention import Retention
 from runtime.shard import ShardRun
 from runtime.shard_status import Block, ShardState, ShardStatus
+from runtime.sharing import Look, SelfPlanned, Sharing
 from runtime.source_health import SourceHealth
 from runtime.stream_parts import StreamParts
 from runtime.stream_telemetry import StreamTelemetry
@@ -67,12 +68,7 @@ class _StreamMapping:
         """Shards that no listing has shown, since when."""
         self._revived: set[str] = set()
         """Shards that the last listing showed as open although they were read to their end."""
-        self._lost: dict[str, int] = {}
-        """Shards that could not be renewed in time: the counter that we wrote last."""
-        self._seen: dict[str, tuple[int, float]] = {}
-        """For each shard its counter, and since when we have seen it so."""
-        self._first_look = True
-        self._resuming_until = anyio.current_time() + 2 * parts.failover
+        self._sharing: Sharing = SelfPlanned(parts.store, parts.scope, worker=parts.worker, failover=parts.failover)
         self._listing = anyio.CancelScope()
 
     async def run(self) -> None:
@@ -110,27 +106,28 @@ class _StreamMapping:
     async def _round(self, shards: TaskGroup) -> float:
         """Gives the seconds until the next."""
         try:
-            leases = await self._parts.store.load(self._parts.scope)
-            if anyio.current_time() >= self._list_at:
-                leases = await self._list(leases)
-            await self._follow_plan(leases, shards)
+            look = await self._sharing.look(self._keeper.held)
+            if self._sharing.lists and anyio.current_time() >= self._list_at and await self._list(look.leases):
+                look = await self._sharing.look(self._keeper.held)
+            await self._follow(look, shards)
             self._parts.status.tell_state(None)
             self._telemetry.state_answered(who=_ROUNDS)
         except StateError as error:
             self._parts.status.tell_state(str(error))
             self._telemetry.state_failed(error, who=_ROUNDS)
             self._list_at = max(self._list_at, anyio.current_time() + self._parts.failover / 3)
-        soon = 1.0 if anyio.current_time() < self._resuming_until else inf
-        return min(soon, self._parts.failover / 3, max(0.0, self._list_at - anyio.current_time()))
+        due = max(0.0, self._list_at - anyio.current_time()) if self._sharing.lists else inf
+        return min(self._sharing.pause, due)
 
-    async def _list(self, leases: list[Lease]) -> list[Lease]:
-        """Make rows for new shards, forget those of shards that are done and long gone. While it fails, known shards go on.
+    async def _list(self, leases: Sequence[Lease]) -> bool:
+        """Make rows for new shards, forget those of shards that are done and long gone; whether there was anything to do.
 
+        While it fails, known shards go on.
         The rows are loaded anew after the listing: if there are none then, all that it shows was there before the first run.
         """
         listed = await self._ask_shards()
         if listed is None:
-            return leases
+            return False
         leases = await self._parts.store.load(self._parts.scope)
         known = {lease.shard for lease in leases}
         new = [self._new_lease(shard, first=not known) for shard in listed if shard.id not in known]
@@ -141,7 +138,7 @@ class _StreamMapping:
             await self._parts.store.delete(forgotten)
         self._find_revived(leases, {shard.id for shard in listed if not shard.closed})
         self._list_at = anyio.current_time() + _LIST_EVERY
-        return await self._parts.store.load(self._parts.scope) if new or forgotten else leases
+        return bool(new or forgotten)
 
     async def _ask_shards(self) -> list[Shard] | None:
         """None: no answer, or the drain begins, which need not wait for one."""
@@ -193,43 +190,22 @@ class _StreamMapping:
             start = SHARD_END
         return Lease(scope=self._parts.scope, shard=shard.id, parents=shard.parents, checkpoint=start)
 
-    async def _follow_plan(self, leases: Sequence[Lease], shards: TaskGroup) -> None:
-        worker = self._parts.worker
-        before = await self._parts.store.silence(self._parts.scope) if self._first_look else {}
-        now = anyio.current_time()
-        if self._first_look:  # who died before we started need not be waited for as long again
-            self._seen = {lease.shard: (lease.counter, now - before.get(lease.shard, 0.0)) for lease in leases}
-        self._seen = {lease.shard: self._sight(lease, now) for lease in leases}
-        quiet = {shard: now - since for shard, (_, since) in self._seen.items()}
-        ours = {lease.shard: inf for lease in leases if self._lost.get(lease.shard) == lease.counter}  # nobody took it since
-        plan = plan_leases(
-            leases,
-            worker=worker,
-            held=self._keeper.held,
-            quiet=quiet | ours,
-            failover=self._parts.failover,
-            resuming=now < self._resuming_until,
-        )
-        self._first_look = False
-        self._show(leases, quiet)
+    async def _follow(self, look: Look, shards: TaskGroup) -> None:
+        self._show(look)
         taken: list[HeldLease] = []
         try:
-            for lease in plan.take:
+            for lease in look.take:
                 if not self._parts.drain.begun and (held := await self._keeper.take(lease)) is not None:
                     taken.append(held)  # noqa: PERF401  # what was taken is worked on, also when the next take fails
         finally:
             for held in taken:  # not before all are taken: the first would be in the way of the last
                 shards.start_soon(self._work, held, name=held.lease.shard)
-        for lease in plan.want:
-            if await self._parts.store.want(lease, worker):
+        for lease in look.want:
+            if await self._parts.store.want(lease, self._parts.worker):
                 self._telemetry.lease_wanted(lease.shard, owner=lease.owner)
         for shard, held in self._keeper.held.items():
-            if held.lease.wanted_by not in (None, worker) and shard in self._runs:
+            if held.lease.wanted_by not in (None, self._parts.worker) and shard in self._runs:
                 self._runs[shard].close()
-
-    def _sight(self, lease: Lease, now: float) -> tuple[int, float]:
-        before = self._seen.get(lease.shard)
-        return before if before is not None and before[0] == lease.counter else (lease.counter, now)
 
     # one shard
 
@@ -249,7 +225,7 @@ class _StreamMapping:
                         await self._rest_after_crash(error, status, crashes)
         finally:
             if held.expired:
-                self._lost[shard] = held.lease.counter
+                self._sharing.lost(held.lease)
             status.in_vain = 0
             self._telemetry.state_answered(who=shard)  # whatever its store calls met, it asks no more
             with anyio.move_on_after(_LAST_WORD, shield=True):
@@ -307,18 +283,18 @@ class _StreamMapping:
                     self._telemetry.shard_restarted(shard, silent=silent)
                     run.cut()
 
-    def _show(self, leases: Sequence[Lease], quiet: Mapping[str, float]) -> None:
-        rows = {lease.shard: lease for lease in leases}
+    def _show(self, look: Look) -> None:
+        rows = {lease.shard: lease for lease in look.leases}
         shown = self._parts.status.shards
         for gone in shown.keys() - rows.keys() - self._runs.keys():
             del shown[gone]
-        for lease in leases:
+        for lease in look.leases:
             status = shown.setdefault(lease.shard, ShardStatus(shard=lease.shard, clock=loop_clock()))
             status.ended = lease.ended
             if not status.running:
                 status.checkpoint, status.owner = str(lease.checkpoint), lease.owner
-                status.namesake = lease.owner == self._parts.worker and self._lost.get(lease.shard) != lease.counter
-                status.owner_silent, status.takeover = quiet[lease.shard], self._parts.failover
+                status.namesake = self._sharing.is_namesake(lease)
+                status.owner_silent, status.takeover = look.quiet[lease.shard], self._parts.failover
                 status.waiting_for = unfinished_parents(lease, rows)
 
     def _watch(self) -> None:
