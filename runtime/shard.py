@@ -12,6 +12,7 @@ from math import inf
 from typing import Final
 
 import anyio
+import anyio.lowlevel
 
 from pollers.errors import PositionTrimmed, SourceError
 from pollers.record import TRIM_HORIZON, Position, PositionKind, Record, ShardPage
@@ -163,9 +164,17 @@ class ShardRun:
             else:
                 self._answered()
                 if latest:
-                    with anyio.move_on_after(_LAST_WORD, shield=True):  # also when the shard closes just now
-                        await self._delivery.checkpoints.pin(Position.at(opened_at))
+                    await self._pin(Position.at(opened_at))
                 return reader
+
+    async def _pin(self, position: Position) -> None:
+        """Nothing is read before it is kept what LATEST meant. Tried once more also when the shard closes just now."""
+        pinned = False
+        while not pinned:
+            with anyio.move_on_after(_LAST_WORD, shield=True):
+                await self._delivery.checkpoints.pin(position)
+                pinned = True
+            await anyio.lowlevel.checkpoint()
 
     async def _read(self, reader: ShardReader) -> ShardPage | None:
         """None: what comes next has left the stream."""

@@ -14,7 +14,9 @@ from handlers.invoker import FunctionError, NotInvoked, Outcome, Succeeded
 from pollers.errors import SourceUnavailable
 from pollers.record import LATEST, TRIM_HORIZON, Position
 from runtime.core.mapping import BatchLimits, RetryPolicy, StreamSettings
+from runtime.leases import Lease
 from runtime.shard import _lane_of
+from runtime.stores.memory import MemoryStore
 from tests.fakes.stream_worker import FakeDestination, World, sequences, wait, wall_clock
 from tests.fakes.virtual_time import virtual_time
 from tests.fakes.worker import error
@@ -84,6 +86,24 @@ async def test_latest_survives_a_kill_before_the_first_batch() -> None:
         await wait(lambda: world.checkpoints()[S0] == new[-1])
         second.drain.begin()
     assert list(chain.from_iterable(world.function.invoked)) == new
+
+
+@virtual_time
+async def test_latest_is_kept_also_when_the_state_is_slow_at_first() -> None:
+    """Else a crash before the first batch would begin at another LATEST, and lose what came in between."""
+
+    slow_until = anyio.current_time() + 8
+
+    class SlowAtFirst(MemoryStore):
+        async def checkpoint(self, lease: Lease, position: Position, *, window: str | None = None) -> Lease | None:
+            if anyio.current_time() < slow_until:
+                await anyio.sleep(6)
+            return await super().checkpoint(lease, position, window=window)
+
+    world = World(settings=StreamSettings(start=LATEST), store=SlowAtFirst())
+    async with world.running():
+        await anyio.sleep(60)
+        assert world.checkpoints()[S0].startswith("AT_TIMESTAMP")
 
 
 @virtual_time
