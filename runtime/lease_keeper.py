@@ -5,6 +5,7 @@ takes it waits as long from when it saw that write, so there are never two who b
 """
 
 from collections.abc import Callable, Sequence
+from math import inf
 
 import anyio
 
@@ -17,7 +18,10 @@ from runtime.stream_telemetry import StreamTelemetry
 class HeldLease:
     """One lease that is ours, and the scope in which its work runs: cancelled when the lease is lost."""
 
-    def __init__(self, lease: Lease, store: LeaseStore, *, failover: float, written: float) -> None:
+    def __init__(
+        self, lease: Lease, store: LeaseStore, *, failover: float, written: float, bound: Callable[[], float] = lambda: inf
+    ) -> None:
+        """`bound`: until when, on our clock, it may be believed in at most."""
         self.lease = lease
         self.scope = anyio.CancelScope()
         self.lost = False
@@ -28,10 +32,11 @@ class HeldLease:
         """When the last successful write began."""
         self._store = store
         self._failover = failover
+        self._bound = bound
 
     @property
     def ours(self) -> bool:
-        return not self.lost and now() - self.written < self._failover
+        return not self.lost and now() < min(self.written + self._failover, self._bound())
 
     async def check(self) -> None:
         """Returns only while the lease is ours. To be asked, inside its scope, before whatever only the owner may do."""
@@ -66,13 +71,23 @@ class HeldLease:
 class LeaseKeeper:
     """The leases that a mapping holds in this worker."""
 
-    def __init__(self, store: LeaseStore, *, worker: str, failover: float, telemetry: StreamTelemetry) -> None:
+    def __init__(
+        self,
+        store: LeaseStore,
+        *,
+        worker: str,
+        failover: float,
+        telemetry: StreamTelemetry,
+        bound: Callable[[], float] = lambda: inf,
+    ) -> None:
+        """`bound`: until when, on our clock, any of them may be believed in."""
         self.held: dict[str, HeldLease] = {}
         """By shard."""
         self._store = store
         self._worker = worker
         self._failover = failover
         self._telemetry = telemetry
+        self._bound = bound
 
     async def take(self, lease: Lease) -> HeldLease | None:
         """None: another worker was faster. Raises StateError."""
@@ -81,7 +96,7 @@ class LeaseKeeper:
         if taken is None:
             return None
         self._telemetry.lease_taken(taken.shard, before=lease.owner)
-        held = self.held[taken.shard] = HeldLease(taken, self._store, failover=self._failover, written=began)
+        held = self.held[taken.shard] = HeldLease(taken, self._store, failover=self._failover, written=began, bound=self._bound)
         return held
 
     async def let_go(self, held: HeldLease) -> None:

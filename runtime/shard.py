@@ -6,7 +6,7 @@ lane (COM-61). The shard has ended when it was read to its end and all lanes are
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Final
@@ -73,8 +73,12 @@ class ShardRun:
         health: SourceHealth,
         retention: Retention,
         shards: Callable[[], int],
+        announce_end: Callable[[str], Awaitable[None]],
     ) -> None:
-        """`shards`: how many this mapping has here, for sharing its memory among them."""
+        """`shards`: how many this mapping has here, for sharing its memory among them.
+
+        `announce_end` is called when all of the shard is done, before that is written.
+        """
         settings = parts.settings
         self._parts = parts
         self._held = held
@@ -82,6 +86,7 @@ class ShardRun:
         self._telemetry = telemetry
         self._health = health
         self._shards = shards
+        self._announce_end = announce_end
         self._shard = held.lease.shard
         self._closing = Drain()
         self._delivery = StreamDelivery(
@@ -110,6 +115,7 @@ class ShardRun:
                 for lane in self._lanes:
                     tasks.start_soon(self._run_lane, lane, name=f"{self._shard} lane {lane.number}")
             if self._read_to_end and not len(self._delivery.checkpoints.progress) and await self._delivery.end_window():
+                await self._announce_end(self._shard)
                 await self._delivery.checkpoints.end_shard()
                 self._telemetry.shard_ended(self._shard)
 

@@ -49,6 +49,16 @@ class Sharing(Protocol):
         """Seconds until the next look, at most."""
         ...
 
+    @property
+    def bound(self) -> float:
+        """Until when, on our clock, the leases that we hold may be believed in at most."""
+        ...
+
+    @property
+    def announces(self) -> bool:
+        """Whether whoever comes to the end of a shard makes the rows of its children."""
+        ...
+
     async def ready(self, lease: Lease) -> tuple[str, ...]:
         """The parents that must end before work on a lease that is held may begin; none: it may."""
         ...
@@ -70,6 +80,8 @@ class SelfPlanned:
     """A `Sharing`."""
 
     lists = True
+    announces = False
+    bound = inf
 
     def __init__(self, store: LeaseStore, scope: str, *, worker: str, failover: float) -> None:
         self._store = store

@@ -6,7 +6,6 @@ written, its lease released.
 
 from collections.abc import Collection, Sequence
 from functools import partial
-from math import inf
 from typing import Final
 
 import anyio
@@ -18,6 +17,7 @@ from runtime.clock import loop_clock
 from runtime.core.backoff import backoff
 from runtime.core.lease_plan import unfinished_parents
 from runtime.core.mapping import MappingState
+from runtime.fleet import Fleet
 from runtime.lease_keeper import HeldLease, LeaseKeeper
 from runtime.leases import Lease, StateError
 from runtime.retention import Retention
@@ -49,6 +49,19 @@ _LISTING: Final = "the listing of shards"
 _ROUNDS: Final = "rounds"
 
 
+def _sharing(parts: StreamParts, telemetry: StreamTelemetry) -> Sharing:
+    if parts.fleet is None:
+        return SelfPlanned(parts.store, parts.scope, worker=parts.worker, failover=parts.failover)
+    return Fleet(
+        parts.fleet,
+        worker=parts.worker,
+        failover=parts.failover,
+        time_limit=parts.function.timeout,
+        clock=parts.clock,
+        telemetry=telemetry,
+    )
+
+
 async def run_stream_mapping(parts: StreamParts) -> None:
     """Run until the drain has begun and nothing is in hand any more."""
     await _StreamMapping(parts).run()
@@ -59,7 +72,6 @@ class _StreamMapping:
         self._parts = parts
         self._telemetry = StreamTelemetry(parts.telemetry)
         self._health = SourceHealth(parts.status, self._telemetry, parts.jitter)
-        self._keeper = LeaseKeeper(parts.store, worker=parts.worker, failover=parts.failover, telemetry=self._telemetry)
         self._runs: dict[str, ShardRun] = {}
         self._changed = anyio.Event()
         self._retention = Retention(parts.source, self._telemetry)
@@ -68,7 +80,14 @@ class _StreamMapping:
         """Shards that no listing has shown, since when."""
         self._revived: set[str] = set()
         """Shards that the last listing showed as open although they were read to their end."""
-        self._sharing: Sharing = SelfPlanned(parts.store, parts.scope, worker=parts.worker, failover=parts.failover)
+        self._sharing = _sharing(parts, self._telemetry)
+        self._keeper = LeaseKeeper(
+            parts.store,
+            worker=parts.worker,
+            failover=parts.failover,
+            telemetry=self._telemetry,
+            bound=lambda: self._sharing.bound,
+        )
         self._listing = anyio.CancelScope()
 
     async def run(self) -> None:
@@ -87,6 +106,14 @@ class _StreamMapping:
                         await self._changed.wait()
                     self._changed = anyio.Event()
             upkeep.cancel_scope.cancel()
+        with anyio.move_on_after(_LAST_WORD, shield=True):
+            await self._end_sharing()
+
+    async def _end_sharing(self) -> None:
+        try:
+            await self._sharing.end()
+        except StateError as error:
+            self._telemetry.state_failed(error, who=_ROUNDS)
 
     async def _close_when_drained(self) -> None:
         await self._parts.drain.wait_begun()
@@ -107,7 +134,7 @@ class _StreamMapping:
         """Gives the seconds until the next."""
         try:
             look = await self._sharing.look(self._keeper.held)
-            if self._sharing.lists and anyio.current_time() >= self._list_at and await self._list(look.leases):
+            if anyio.current_time() >= self._list_at and await self._list(look.leases):
                 look = await self._sharing.look(self._keeper.held)
             await self._follow(look, shards)
             self._parts.status.tell_state(None)
@@ -116,8 +143,7 @@ class _StreamMapping:
             self._parts.status.tell_state(str(error))
             self._telemetry.state_failed(error, who=_ROUNDS)
             self._list_at = max(self._list_at, anyio.current_time() + self._parts.failover / 3)
-        due = max(0.0, self._list_at - anyio.current_time()) if self._sharing.lists else inf
-        return min(self._sharing.pause, due)
+        return min(self._sharing.pause, max(0.0, self._list_at - anyio.current_time()))
 
     async def _list(self, leases: Sequence[Lease]) -> bool:
         """Make rows for new shards, forget those of shards that are done and long gone; whether there was anything to do.
@@ -128,6 +154,9 @@ class _StreamMapping:
         listed = await self._ask_shards()
         if listed is None:
             return False
+        self._list_at = anyio.current_time() + _LIST_EVERY
+        if not self._sharing.lists:
+            return False
         leases = await self._parts.store.load(self._parts.scope)
         known = {lease.shard for lease in leases}
         new = [self._new_lease(shard, first=not known) for shard in listed if shard.id not in known]
@@ -137,7 +166,6 @@ class _StreamMapping:
         if forgotten:
             await self._parts.store.delete(forgotten)
         self._find_revived(leases, {shard.id for shard in listed if not shard.closed})
-        self._list_at = anyio.current_time() + _LIST_EVERY
         return bool(new or forgotten)
 
     async def _ask_shards(self) -> list[Shard] | None:
@@ -219,7 +247,8 @@ class _StreamMapping:
                 while not self._parts.drain.begun and not held.lease.ended and held.lease.wanted_by in (None, self._parts.worker):
                     began = anyio.current_time()
                     try:
-                        await self._run(held, status)
+                        if await self._wait_ready(held, status):
+                            await self._run(held, status)
                     except Exception as error:  # noqa: BLE001  # one bad shard must not stop the others
                         crashes = 1 if anyio.current_time() - began > _STEADY else crashes + 1
                         await self._rest_after_crash(error, status, crashes)
@@ -232,6 +261,39 @@ class _StreamMapping:
                 await self._keeper.let_go(held)
             self._list_at = anyio.current_time() if held.lease.ended else self._list_at  # its children may start
             self._changed.set()
+
+    async def _wait_ready(self, held: HeldLease, status: ShardStatus) -> bool:
+        """Until the shards before it have ended; False: the shard is to be given up first."""
+        while not self._parts.drain.begun and held.lease.wanted_by in (None, self._parts.worker):
+            try:
+                status.waiting_for = await self._sharing.ready(held.lease)
+            except StateError as error:
+                self._telemetry.state_failed(error, who=held.lease.shard)
+            else:
+                if not status.waiting_for:
+                    return True
+            await self._parts.drain.pause(self._sharing.pause)
+        return False
+
+    async def _announce_end(self, shard: str) -> None:
+        """The rows of its children are there before it is known to have ended, so that nobody takes the stream for shorter."""
+        if not self._sharing.announces:
+            return
+        while True:
+            try:
+                listed = await self._parts.source.list_shards()
+                children = [each for each in listed if shard in each.parents]
+                await self._parts.store.create([self._new_lease(child, first=False) for child in children])
+                if self._parts.fleet is not None and children:
+                    await self._parts.fleet.describe_children(shard, [child.id for child in children])
+            except SourceError as error:
+                await anyio.sleep(self._health.failed(shard, error))
+            except StateError as error:
+                self._telemetry.state_failed(error, who=shard)
+                await anyio.sleep(self._sharing.pause)
+            else:
+                self._health.answered(shard)
+                return
 
     async def _rest_after_crash(self, error: Exception, status: ShardStatus, crashes: int) -> None:
         pause = backoff(crashes, base=_RESTART_BASE, cap=_RESTART_CAP, jitter=self._parts.jitter())
@@ -253,6 +315,7 @@ class _StreamMapping:
             health=self._health,
             retention=self._retention,
             shards=lambda: len(self._runs),
+            announce_end=self._announce_end,
         )
         status.running, status.owner, status.waiting_for = True, self._parts.worker, ()
         status.alive = anyio.current_time()

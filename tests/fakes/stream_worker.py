@@ -14,6 +14,7 @@ from handlers.invoker import FunctionSpec, MakeEvent, Outcome, Succeeded
 from pollers.record import TRIM_HORIZON
 from runtime.core.mapping import BatchLimits, EventSourceMapping, MappingState, RetryPolicy, StreamSettings
 from runtime.drain import Drain
+from runtime.fleet import FleetRows
 from runtime.leases import Lease, LeaseStore, StateError
 from runtime.shard_status import ShardStatus
 from runtime.status import MappingStatus
@@ -93,7 +94,8 @@ class FakeStreamWorker:
     telemetry: Telemetry
     scope: anyio.CancelScope
     ended: anyio.Event
-    wire: "Wire"
+    wires: "list[Wire]"
+    """To the state."""
 
     def metric(self, name: str, **labels: str) -> float:
         return self.telemetry.registry.get_sample_value(name, {"mapping": "m", "source": "kinesis", **labels}) or 0.0
@@ -103,14 +105,15 @@ class FakeStreamWorker:
 
     def kill(self) -> None:
         """As `kill -9`: nothing it does reaches the store any more."""
-        self.wire.cut = True
+        for wire in self.wires:
+            wire.cut = True
         self.scope.cancel()
 
 
 class Wire:
     """Between a worker and the store."""
 
-    def __init__(self, store: LeaseStore) -> None:
+    def __init__(self, store: LeaseStore | FleetRows) -> None:
         self._store = store
         self.cut = False
 
@@ -127,6 +130,7 @@ class World:
     stream: FakeStream = field(default_factory=lambda: FakeStream(wall_clock))
     function: FakeFunction = field(default_factory=FakeFunction)
     store: LeaseStore = field(default_factory=MemoryStore)
+    fleet: FleetRows | None = None
     destination: FakeDestination | None = None
     settings: StreamSettings = field(default_factory=lambda: StreamSettings(start=TRIM_HORIZON))
     limits: BatchLimits = field(default_factory=lambda: BatchLimits(records=10))
@@ -159,6 +163,7 @@ class World:
             stream=self.settings,
         )
         telemetry, drain, wire = Telemetry(), Drain(), Wire(self.store)
+        to_fleet = Wire(self.fleet) if self.fleet is not None else None
         status = MappingStatus(mapping=mapping, state=MappingState.CREATING)
         parts = StreamParts(
             mapping=mapping,
@@ -168,6 +173,7 @@ class World:
             invoker=self.function,
             destination=self.destination,
             store=wire,
+            fleet=to_fleet,
             worker=name,
             limiter=self.limiter,
             drain=drain,
@@ -178,7 +184,8 @@ class World:
             watchdog=self.watchdog,
             block_on_destination_failure=self.block,
         )
-        worker = FakeStreamWorker(drain, status, telemetry, anyio.CancelScope(), anyio.Event(), wire)
+        wires = [wire] if to_fleet is None else [wire, to_fleet]
+        worker = FakeStreamWorker(drain, status, telemetry, anyio.CancelScope(), anyio.Event(), wires)
 
         async def run() -> None:
             with worker.scope:

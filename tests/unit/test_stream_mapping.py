@@ -91,7 +91,6 @@ async def test_latest_survives_a_kill_before_the_first_batch() -> None:
 @virtual_time
 async def test_latest_is_kept_also_when_the_state_is_slow_at_first() -> None:
     """Else a crash before the first batch would begin at another LATEST, and lose what came in between."""
-
     slow_until = anyio.current_time() + 8
 
     class SlowAtFirst(MemoryStore):

@@ -1,0 +1,193 @@
+"""Workers that share shards through a leader, on fakes in virtual time."""
+
+from collections import Counter
+from itertools import chain
+
+import anyio
+
+from pollers.record import LATEST
+from runtime.core.mapping import StreamSettings
+from runtime.stores.memory import MemoryStore
+from tests.fakes.fleet_rows import MemoryFleet
+from tests.fakes.stream import STREAM_ARN, FakeStream
+from tests.fakes.stream_worker import FakeStreamWorker, World, wait, wall_clock
+from tests.fakes.virtual_time import virtual_time
+
+FAILOVER = 10.0
+RENEW = FAILOVER / 3
+
+
+def fleet_of(shards: int) -> tuple[World, MemoryFleet]:
+    store = MemoryStore()
+    fleet = MemoryFleet(store, f"m {STREAM_ARN}")
+    return World(stream=FakeStream(wall_clock, shard_count=shards), store=store, fleet=fleet), fleet
+
+
+def works_on(worker: FakeStreamWorker) -> set[str]:
+    return {shard for shard, status in worker.status.shards.items() if status.running}
+
+
+def loads(*workers: FakeStreamWorker) -> list[int]:
+    return sorted(len(works_on(worker)) for worker in workers)
+
+
+@virtual_time
+async def test_one_worker_leads_itself_and_begins_at_once() -> None:
+    world, fleet = fleet_of(4)
+    expected = world.stream.put("a", 20)
+    async with world.running():
+        await wait(lambda: len(set(chain.from_iterable(world.function.invoked))) == 20, within=3)
+        assert fleet.held_lock is not None
+        assert fleet.held_lock.owner == "w1"
+    assert sorted(chain.from_iterable(world.function.invoked)) == sorted(expected)
+    assert fleet.held_lock.released
+    assert fleet.workers == {}
+
+
+@virtual_time
+async def test_workers_that_join_get_their_share_and_nothing_moves_after_that() -> None:
+    world, _ = fleet_of(12)
+    async with anyio.create_task_group() as tasks:
+        workers = [world.start(tasks, "w1")]
+        await wait(lambda: loads(*workers) == [12])
+        workers += [world.start(tasks, "w2"), world.start(tasks, "w3")]
+        await wait(lambda: loads(*workers) == [4, 4, 4], within=60)
+        await anyio.sleep(30)
+        before = [works_on(worker) for worker in workers]
+        await anyio.sleep(600)
+        assert [works_on(worker) for worker in workers] == before
+        assert not set.intersection(*before)
+        for worker in workers:
+            worker.drain.begin()
+
+
+@virtual_time
+async def test_a_dead_workers_shards_are_taken_over_within_failover_and_one_renewal() -> None:
+    world, fleet = fleet_of(9)
+    async with anyio.create_task_group() as tasks:
+        leader = world.start(tasks, "w1")
+        await wait(lambda: len(works_on(leader)) == 9)
+        second, third = world.start(tasks, "w2"), world.start(tasks, "w3")
+        await wait(lambda: loads(leader, second, third) == [3, 3, 3], within=60)
+        await anyio.sleep(20)
+        third.kill()
+        died = anyio.current_time()
+        await wait(lambda: len(works_on(leader) | works_on(second)) == 9, within=60)
+        assert anyio.current_time() - died <= FAILOVER + RENEW
+        assert fleet.held_lock is not None
+        assert fleet.held_lock.owner == "w1"
+        leader.drain.begin()
+        second.drain.begin()
+
+
+@virtual_time
+async def test_a_dead_leaders_shards_are_taken_over_within_failover_and_one_renewal() -> None:
+    world, fleet = fleet_of(9)
+    async with anyio.create_task_group() as tasks:
+        leader = world.start(tasks, "w1")
+        await wait(lambda: len(works_on(leader)) == 9)
+        second, third = world.start(tasks, "w2"), world.start(tasks, "w3")
+        await wait(lambda: loads(leader, second, third) == [3, 3, 3], within=60)
+        await anyio.sleep(20)
+        leader.kill()
+        died = anyio.current_time()
+        await wait(lambda: len(works_on(third) | works_on(second)) == 9, within=60)
+        assert anyio.current_time() - died <= FAILOVER + RENEW
+        assert fleet.held_lock is not None
+        assert fleet.held_lock.owner in ("w2", "w3")
+        await anyio.sleep(60)
+        assert loads(second, third) == [4, 5]
+        second.drain.begin()
+        third.drain.begin()
+
+
+@virtual_time
+async def test_a_leader_that_cannot_reach_the_table_works_on_nothing_when_another_leads() -> None:
+    """Its shards are given away when its lock has run out: it must have stopped by then."""
+    world, fleet = fleet_of(6)
+    async with anyio.create_task_group() as tasks:
+        leader = world.start(tasks, "w1")
+        await wait(lambda: len(works_on(leader)) == 6)
+        second = world.start(tasks, "w2")
+        await wait(lambda: loads(leader, second) == [3, 3], within=60)
+        await anyio.sleep(20)
+        leader.wires[1].cut = True  # its leases are still renewed
+        for _ in range(400):
+            await anyio.sleep(0.1)
+            assert not works_on(leader) & works_on(second), "two work on one shard"
+        assert len(works_on(second)) == 6
+        leader.wires[1].cut = False
+        await wait(lambda: loads(leader, second) == [3, 3], within=120)
+        assert fleet.held_lock is not None
+        assert fleet.held_lock.owner == "w2"
+        leader.drain.begin()
+        second.drain.begin()
+
+
+@virtual_time
+async def test_a_hand_over_repeats_no_record() -> None:
+    world, _ = fleet_of(4)
+    async with anyio.create_task_group() as tasks:
+        first = world.start(tasks, "w1")
+        await wait(lambda: len(works_on(first)) == 4)
+        second = world.start(tasks, "w2")
+        for number in range(600):
+            world.stream.put(f"key-{number}", 1)
+            await anyio.sleep(0.1)
+        assert loads(first, second) == [2, 2]
+        await wait(lambda: len(list(chain.from_iterable(world.function.invoked))) >= 600)
+        first.drain.begin()
+        second.drain.begin()
+    counts = Counter(chain.from_iterable(world.function.invoked))
+    assert len(counts) == 600
+    assert set(counts.values()) == {1}
+
+
+@virtual_time
+async def test_whoever_ends_a_shard_makes_the_rows_of_its_children_first() -> None:
+    world, fleet = fleet_of(2)
+    world.settings = StreamSettings(start=LATEST)
+    async with anyio.create_task_group() as tasks:
+        first = world.start(tasks, "w1")
+        await wait(lambda: len(works_on(first)) == 2)
+        second = world.start(tasks, "w2")
+        await wait(lambda: loads(first, second) == [1, 1], within=60)
+        await anyio.sleep(10)
+        (follower_shard,) = works_on(second)
+        new = world.stream.put("a", 3) + world.stream.put("b", 3) + world.stream.put("c", 3)
+        left, right = world.stream.split(follower_shard)
+        new += world.stream.put("a", 3) + world.stream.put("b", 3) + world.stream.put("c", 3)
+        await wait(lambda: world.checkpoints().get(follower_shard) == "SHARD_END", within=30)
+        assert fleet.children[follower_shard] == (left, right)
+        assert {left, right} <= world.checkpoints().keys()
+        await wait(lambda: len(set(chain.from_iterable(world.function.invoked))) == len(new), within=30)
+        first.drain.begin()
+        second.drain.begin()
+    assert sorted(chain.from_iterable(world.function.invoked)) == sorted(new)
+
+
+@virtual_time
+async def test_of_two_with_one_name_only_one_works_on_a_shard() -> None:
+    world, _ = fleet_of(3)
+    async with anyio.create_task_group() as tasks:
+        first = world.start(tasks, "w1")
+        await wait(lambda: len(works_on(first)) == 3)
+        twin = world.start(tasks, "w1")
+        for _ in range(600):
+            await anyio.sleep(0.1)
+            assert not works_on(first) & works_on(twin)
+        assert len(works_on(first)) == 3
+        first.drain.begin()
+        twin.drain.begin()
+
+
+@virtual_time
+async def test_the_process_after_a_dead_one_of_the_same_name_goes_on_with_its_shards() -> None:
+    world, _ = fleet_of(3)
+    async with anyio.create_task_group() as tasks:
+        first = world.start(tasks, "w1")
+        await wait(lambda: len(works_on(first)) == 3)
+        first.kill()
+        second = world.start(tasks, "w1")
+        await wait(lambda: len(works_on(second)) == 3, within=FAILOVER + RENEW)
+        second.drain.begin()
