@@ -10,6 +10,7 @@ IDLE_QUEUES: Final = 200
 _IDLE_SHARE: Final = 0.02
 _IDLE_MEMORY: Final = 200_000_000
 _START_SECONDS: Final = 1.0
+_FILTERED_A_SECOND: Final = 300_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,12 @@ class Verdict:
 
 
 def judge(results: Results, goals: Sequence[Goal] = GOALS) -> list[Verdict]:
-    return [*(_judge_ratio(results, goal) for goal in goals), *_judge_idle(results), *_judge_starts(results)]
+    return [
+        *(_judge_ratio(results, goal) for goal in goals),
+        *_judge_idle(results),
+        *_judge_starts(results),
+        _judge_filters(results),
+    ]
 
 
 def missed(verdicts: Iterable[Verdict]) -> list[Verdict]:
@@ -119,6 +125,18 @@ def _judge_starts(results: Results) -> list[Verdict]:
 def _judge_start(call: str, median: float | None) -> Verdict:
     shown = "" if median is None else f"{median:.2f} s"
     return _below(f"from process start to the first {call}", "< 1 s", median, _START_SECONDS, shown)
+
+
+def _judge_filters(results: Results) -> Verdict:
+    rate = results.filters.matched if results.filters else None
+    return Verdict(
+        work="filters, three fields of a parsed body of 500 B",
+        against="",
+        goal=f">= {_FILTERED_A_SECOND:,}/s",
+        measured="" if rate is None else f"{rate:,.0f}/s",
+        value=rate,
+        met=None if rate is None else rate >= _FILTERED_A_SECOND,
+    )
 
 
 def _below(work: str, goal: str, value: float | None, limit: float, measured: str) -> Verdict:

@@ -16,6 +16,7 @@ _AROUND_A_START: Final = 1.5
 _AROUND_IDLE: Final = 12.0
 _PER_LATENCY: Final = 1.0
 """Seconds of a pair of records."""
+_FILTER_FIGURES: Final = 3
 _SLOW_MESSAGES: Final = 6_000
 """A second, of the slower client."""
 
@@ -41,6 +42,8 @@ class Plan:
     starts: tuple[tuple[WorkerClient, StartSource], ...]
     times: int
     """Starts of each."""
+    filter_seconds: float
+    """Of each figure in a round."""
     flame: Scenario | None
     flame_seconds: float
     quick: bool
@@ -62,6 +65,7 @@ class Plan:
             + len(self.idle_shards) * (self.shard_seconds + _AROUND_IDLE)
             + (self.busy_seconds + _AROUND_IDLE if self.busy_shards else 0)
             + len(self.starts) * self.times * _AROUND_A_START
+            + self.filter_seconds * _FILTER_FIGURES * self.rounds
             + (self.flame_seconds + _AROUND_IDLE if self.flame else 0)
         )
 
@@ -75,8 +79,8 @@ def plan_from(argv: list[str] | None) -> Plan:
     parser = _parser()
     chosen = parser.parse_args(argv)
     quick = chosen.quick
-    named = (chosen.speed, chosen.streams, chosen.idle, chosen.memory, chosen.latency, chosen.shards, chosen.start, chosen.flame)
-    everything = not any(named)
+    named = (chosen.speed, chosen.streams, chosen.idle, chosen.memory, chosen.latency, chosen.shards, chosen.start)
+    everything = not any((*named, chosen.filters, chosen.flame))
 
     def part(wanted: bool, in_full: P, shortened: P, quickly: P, none: P) -> P:
         """A part's extent: `wanted` by name, as one of all, or not at all."""
@@ -110,6 +114,7 @@ def plan_from(argv: list[str] | None) -> Plan:
         busy_seconds=part(chosen.shards, 80, 40, 0, 0),
         starts=part(chosen.start, all_starts, all_starts[:2], all_starts[:2], ()),
         times=3 if quick else 7,
+        filter_seconds=part(chosen.filters, 1.0, 1.0, 0.2, 0.0),
         flame=scenario_of(chosen.flame) if chosen.flame else None,
         flame_seconds=4.0 if quick else 15.0,
         quick=quick,
@@ -136,6 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     parts.add_argument("--latency", action="store_true", help="streams: from put to handler at idle, 100 records of each")
     parts.add_argument("--shards", action="store_true", help="streams: 1 to 1,000 idle shards, memory of 1,000 full ones")
     parts.add_argument("--start", action="store_true", help="from process start to the first poll, 7 times")
+    parts.add_argument("--filters", action="store_true", help="records a second that filters judge, and bodies parsed for them")
     parts.add_argument(
         "--flame",
         nargs="?",

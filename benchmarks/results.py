@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from benchmarks.bench import Span
 from benchmarks.measure import Idle, Memory
+from benchmarks.measure_filters import Filters
 from benchmarks.measure_latency import POLL_INTERVALS, Latency
 from benchmarks.measure_start import Start
 from benchmarks.measure_streams import BusyShards, IdleShards
@@ -32,6 +33,7 @@ class Results:
     idle_shards: list[IdleShards] = field(default_factory=list)
     busy_shards: BusyShards | None = None
     starts: list[Start] = field(default_factory=list)
+    filters: Filters | None = None
     failures: list[str] = field(default_factory=list)
 
 
@@ -90,6 +92,7 @@ def document_of(results: Results, plan: dict[str, Any]) -> dict[str, Any]:
         "idle_shards": [asdict(idle) for idle in results.idle_shards],
         "busy_shards": asdict(results.busy_shards) if results.busy_shards else None,
         "starts": [{**asdict(start), "median": start.median} for start in results.starts],
+        "filters": asdict(results.filters) if results.filters else None,
         "failures": results.failures,
     }
 

@@ -22,6 +22,7 @@ from benchmarks.compare import Comparison, compare
 from benchmarks.flame import draw_flame
 from benchmarks.goals import judge, missed
 from benchmarks.measure import measure_idle, measure_memory, measure_queue
+from benchmarks.measure_filters import measure_filters
 from benchmarks.measure_latency import measure_latency
 from benchmarks.measure_start import measure_start
 from benchmarks.measure_streams import measure_busy_shards, measure_idle_shards, measure_stream
@@ -74,6 +75,9 @@ def run(plan: Plan, console: Console) -> Results:
         for client, source in plan.starts:
             with _noted(results, console, f"{plan.times} starts on {source}, client: {client}"):
                 results.starts.append(measure_start(bench, client, source, times=plan.times))
+        if plan.filter_seconds:
+            console.print("filters", style="dim")
+            results.filters = measure_filters(rounds=plan.rounds, seconds=plan.filter_seconds)
         if plan.flame:
             with _noted(results, console, f"flame graph of {plan.flame.name}"):
                 file = _RESULTS / ("latest-flame.svg" if plan.quick else "flame.svg")

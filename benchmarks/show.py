@@ -42,6 +42,12 @@ def show(results: Results, console: Console) -> None:
         console.print(_busy_line(results.busy_shards), soft_wrap=True)
     for start in results.starts:
         console.print(_start_line(start), soft_wrap=True)
+    if filters := results.filters:
+        console.print(
+            f"filters on one core: {filters.matched:,.0f} records/s by three fields, {filters.matched_in_lists:,.0f} by three of "
+            f"which two are in a list; beside that {filters.parsed:,.0f} bodies of 500 B parsed per second",
+            soft_wrap=True,
+        )
 
 
 def show_goals(verdicts: Sequence[Verdict], console: Console) -> None:

@@ -14,6 +14,7 @@ from pollers.aws.arn import Arn
 from pollers.aws.clients import AwsClients, Observe
 from pollers.aws.hot import DYNAMODB_PAGE, HotOperation
 from pollers.errors import SourceError
+from pollers.filter_view import FilterView, View
 from pollers.record import TRIM_HORIZON, Position, PositionKind, Record, RecordId, Shard
 from pollers.shard_reading import (
     IteratorPage,
@@ -87,16 +88,18 @@ def envelope(records: Sequence[Record]) -> dict[str, Any]:
     return {"Records": [_shown(record.content, record.content.origin) for record in records]}
 
 
-def _shown(sent: _Sent, origin: Any) -> dict[str, Any]:
-    """Keys in Lambda's order (DDB-20, DDB-21), the creation time in whole seconds."""
+_ALL_PARTS: Final = frozenset({"dynamodb.Keys", "dynamodb.NewImage", "dynamodb.OldImage"})
+
+
+def _shown(sent: _Sent, origin: Any, parts: frozenset[str] = _ALL_PARTS) -> dict[str, Any]:
+    """Keys in Lambda's order (DDB-20, DDB-21), the creation time in whole seconds. `parts`: those of `_ALL_PARTS` to decode."""
     change = sent.dynamodb
-    dynamodb: dict[str, Any] = {
-        "ApproximateCreationDateTime": float(int(change.ApproximateCreationDateTime)),
-        "Keys": _decode(change.Keys),
-    }
-    if _is_there(change.NewImage):
+    dynamodb: dict[str, Any] = {"ApproximateCreationDateTime": float(int(change.ApproximateCreationDateTime))}
+    if "dynamodb.Keys" in parts:
+        dynamodb["Keys"] = _decode(change.Keys)
+    if "dynamodb.NewImage" in parts and _is_there(change.NewImage):
         dynamodb["NewImage"] = _decode(change.NewImage)
-    if _is_there(change.OldImage):
+    if "dynamodb.OldImage" in parts and _is_there(change.OldImage):
         dynamodb["OldImage"] = _decode(change.OldImage)
     dynamodb["SequenceNumber"] = change.SequenceNumber
     dynamodb["SizeBytes"] = change.SizeBytes
@@ -120,6 +123,16 @@ def _is_there(image: Raw) -> bool:
     return length > 0 and (length != len("null") or bytes(image) != b"null")
 
 
+def event_view(event: dict[str, Any]) -> View:
+    """A record of the event, as it is (FLT-10)."""
+    return event
+
+
+def _view_reader(fields: frozenset[str]) -> Callable[[Record], View]:
+    parts = _ALL_PARTS & fields
+    return lambda record: _shown(record.content, record.content.origin, parts)
+
+
 SPEC: Final = StreamSpec(
     source="dynamodb",
     service="dynamodb",
@@ -134,6 +147,7 @@ SPEC: Final = StreamSpec(
     calls_per_second=5.0,
     page_limit=_PAGE_LIMIT,
     envelope=envelope,
+    filter_view=FilterView(key="dynamodb", plain_text=False, reader=_view_reader, of_event=event_view),
     info_key="DDBStreamBatchInfo",
     whole_seconds=True,
 )  # fmt: skip

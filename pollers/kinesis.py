@@ -8,6 +8,7 @@ A position whose records are gone is not refused: Kinesis answers empty pages th
 """
 
 import json
+from binascii import a2b_base64
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,7 @@ from pollers.aws.arn import Arn
 from pollers.aws.clients import AwsClients, Observe
 from pollers.aws.hot import KINESIS_PAGE, HotOperation
 from pollers.errors import PositionTrimmed, SourceError
+from pollers.filter_view import FilterView, View, json_object, top_level
 from pollers.record import Position, PositionKind, Record, RecordId, Shard
 from pollers.shard_reading import (
     IteratorPage,
@@ -109,6 +111,34 @@ def envelope(records: Sequence[Record]) -> dict[str, Any]:
     return {"Records": shown}
 
 
+def event_view(event: dict[str, Any]) -> View:
+    """A record of the event, and its data decoded beside `kinesis` (FLT-10, FLT-13), if that is a JSON object (FLT-21)."""
+    inner = event.get("kinesis")
+    data = _decoded(inner.get("data")) if isinstance(inner, dict) else None
+    return event if data is None else {**event, "data": data}
+
+
+def _decoded(data: Any) -> dict[str, Any] | None:
+    try:
+        return json_object(a2b_base64(data)) if isinstance(data, str) else None
+    except ValueError:  # no base64
+        return None
+
+
+def _view_reader(fields: frozenset[str]) -> Callable[[Record], View]:
+    asked = top_level(fields)
+    if asked == {"data"}:
+        return _data_alone
+    if "data" in asked:
+        return lambda record: event_view(envelope([record])["Records"][0])
+    return lambda record: envelope([record])["Records"][0]
+
+
+def _data_alone(record: Any) -> View:
+    data = _decoded(record.data)
+    return {} if data is None else {"data": data}
+
+
 _LONGEST_TIME: Final = 1545084650.987
 """With as many digits as an arrival time has until the year 2286."""
 
@@ -134,6 +164,7 @@ SPEC: Final = StreamSpec(
     calls_per_second=5.0,
     page_limit=_PAGE_LIMIT,
     envelope=envelope,
+    filter_view=FilterView(key="data", plain_text=False, reader=_view_reader, of_event=event_view),
     info_key="KinesisBatchInfo",
     whole_seconds=False,
 )  # fmt: skip

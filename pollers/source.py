@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from pollers.filter_view import FilterView
 from pollers.record import Position, PositionKind, Record, Shard, ShardPage
 
 
@@ -69,6 +70,8 @@ class QueueSpec:
     default_batch_size: int
     envelope: Callable[[Sequence[Record]], dict[str, Any]]
     """The Lambda event for a batch."""
+    filter_view: FilterView
+    """How its records stand before FilterCriteria."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +133,8 @@ class StreamSpec:
     """Records that one read brings at most."""
     envelope: Callable[[Sequence[Record]], dict[str, Any]]
     """The Lambda event for a batch. Every call makes values of its own: a handler may change what it is given."""
+    filter_view: FilterView
+    """How its records stand before FilterCriteria."""
     info_key: str
     """What a failure record calls its part about the batch (DST-21)."""
     whole_seconds: bool

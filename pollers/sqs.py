@@ -19,6 +19,7 @@ from pollers.aws.clients import AwsClients, Observe
 from pollers.aws.errors import to_source_error
 from pollers.aws.hot import DELETE, EXTEND, RECEIVE, HotKind, HotOperation
 from pollers.errors import SourceError, SourceUnavailable
+from pollers.filter_view import FilterView, View, json_object, top_level
 from pollers.record import Record, RecordId
 from pollers.source import QueueFacts, QueueSpec, Refusal
 
@@ -53,6 +54,28 @@ def envelope(records: Sequence[Record]) -> dict[str, Any]:
     return {"Records": [record.content for record in records]}
 
 
+def event_view(event: dict[str, Any]) -> View:
+    """A record of the event with its body parsed, if that is a JSON object (FLT-10, FLT-25)."""
+    body = event.get("body")
+    parsed = json_object(body) if isinstance(body, str) else None
+    return event if parsed is None else {**event, "body": parsed}
+
+
+def _view_reader(fields: frozenset[str]) -> Callable[[Record], View]:
+    asked = top_level(fields)
+    if "body" not in asked:
+        return lambda record: record.content
+    if asked == {"body"}:
+        return _body_alone
+    return lambda record: event_view(record.content)
+
+
+def _body_alone(record: Record) -> View:
+    body = record.content["body"]
+    parsed = json_object(body)
+    return {"body": body if parsed is None else parsed}
+
+
 SPEC: Final = QueueSpec(
     source="sqs",
     service="sqs",
@@ -62,6 +85,7 @@ SPEC: Final = QueueSpec(
     }),
     default_batch_size=10,
     envelope=envelope,
+    filter_view=FilterView(key="body", plain_text=True, reader=_view_reader, of_event=event_view),
 )  # fmt: skip
 
 

@@ -11,8 +11,8 @@ from typing import Any, Final, NoReturn
 from runtime.commands import ExitCode, options
 from runtime.errors import UserError
 
-_DEFAULT_CONFIG: Final = "esm.yaml"
 _HIGHEST_PORT: Final = 65_535
+_ACCOUNT_DIGITS: Final = 12
 
 
 def main() -> NoReturn:
@@ -96,6 +96,18 @@ def _redrive(arguments: argparse.Namespace) -> ExitCode:
     return redrive(arguments)
 
 
+def _schema(arguments: argparse.Namespace) -> ExitCode:
+    from runtime.commands.schema import schema  # noqa: PLC0415  # as above
+
+    return schema(arguments)
+
+
+def _import(arguments: argparse.Namespace) -> ExitCode:
+    from runtime.commands.import_ import import_  # noqa: PLC0415  # as above
+
+    return import_(arguments)
+
+
 class _ShowVersion(argparse.Action):
     """argparse's own wants the text before it knows whether anybody asks for it."""
 
@@ -116,6 +128,43 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _parameter(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        msg = f"{text!r} is not NAME=VALUE"
+        raise argparse.ArgumentTypeError(msg)
+    return name, value
+
+
+def _account(text: str) -> str:
+    if len(text) != _ACCOUNT_DIGITS or not (text.isascii() and text.isdecimal()):
+        msg = f"{text!r} is not an account (12 digits)"
+        raise argparse.ArgumentTypeError(msg)
+    return text
+
+
+def _add_given(parser: argparse.ArgumentParser) -> None:
+    """What a template does not say itself."""
+    group = parser.add_argument_group("for a template")
+    group.add_argument(
+        "--parameter", metavar="NAME=VALUE", type=_parameter, action="append", default=[], help="of the template; repeatable"
+    )
+    group.add_argument("--region", metavar="NAME", help="where it is deployed")
+    group.add_argument("--account-id", metavar="DIGITS", type=_account, help="the account that it is deployed to")
+    group.add_argument("--stack-name", metavar="NAME", help="under which it is deployed")
+    group.add_argument("--stage", metavar="NAME", help="of a serverless.yml")
+
+
+def _add_import(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", nargs="?", metavar="TEMPLATE", help="SAM or CloudFormation (YAML or JSON), or a serverless.yml")
+    parser.add_argument("--from-account", action="store_true", help="the mappings of the account that AWS's settings lead to")
+    parser.add_argument("--function", metavar="NAME", help="with --from-account: those of one function")
+    parser.add_argument("-o", "--output", metavar="FILE", help="default: stdout")
+    parser.add_argument("--force", action="store_true", help="write over the file")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON, with the text where there is no -o")
+    _add_given(parser)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="esm", description="AWS Lambda's event source mappings as a worker one runs oneself.", epilog="example: esm demo"
@@ -134,13 +183,27 @@ def _parser() -> argparse.ArgumentParser:
     )
     check = command("check", _check, text="validate the file and import every handler", example="esm check --online")
     for each in (run, check):
-        each.add_argument("-c", "--config", default=_DEFAULT_CONFIG, metavar="FILE", help="default: %(default)s")
+        each.add_argument(
+            "-c", "--config", metavar="FILE", help="default: esm.yaml; with --template only its `worker` part, default: none"
+        )
+        each.add_argument("--template", metavar="FILE", help="a SAM, CloudFormation or serverless.yml template in its place")
+        _add_given(each)
     check.add_argument("--online", action="store_true", help="also ask AWS about every source")
     check.add_argument("--json", action="store_true", help="print the findings as JSON")
     demo = command("demo", _demo, text="see it work: an embedded endpoint, producers, the real worker", example="esm demo")
     demo.add_argument("--seconds", type=float, metavar="N", help="default: until Ctrl-C on a terminal, 20 elsewhere")
     demo.add_argument("--source", choices=("sqs", "kinesis", "dynamodb", "all"), default="all", help="default: %(default)s")
     demo.add_argument("--json", action="store_true", help="print the closing account as JSON")
+    _add_import(
+        command(
+            "import",
+            _import,
+            text="make an esm.yaml of a template or a live account, and list what could not be carried over; "
+            "exits 0 when at least one mapping was",
+            example="esm import template.yaml --region eu-west-1 -o esm.yaml",
+        )
+    )
+    command("schema", _schema, text="print the JSON Schema of esm.yaml, for editors", example="esm schema > esm.schema.json")
     endpoint = command(
         "endpoint",
         _endpoint,

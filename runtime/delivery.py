@@ -1,6 +1,6 @@
 """One batch of a queue, from the first invocation until nothing of it is pending: invoke, decide, settle."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from handlers.invoker import FunctionError, Invoker, NotInvoked, Outcome, Succeeded
 from pollers.record import Record
-from pollers.source import QueueSource, QueueSpec
+from pollers.source import QueueSource, QueueSpec, Refusal
 from runtime.clock import loop_clock
 from runtime.core.backoff import backoff
 from runtime.core.batching import Batch
@@ -118,9 +118,13 @@ class QueueDelivery:
         """A refused delete does not fail the batch (SQS-56): once more, then the queue delivers the record again."""
         if not settled:
             return
-        refused = await self._source.delete(settled)
-        gone = [refusal for refusal in refused if refusal.gone]
-        again = [refusal.record for refusal in refused if not refusal.gone]
-        if again:
-            refused = [*gone, *await self._source.delete(again)]
+        refused = await delete_twice(self._source, settled)
         self._telemetry.records_deleted(len(settled) - len(refused), refused)
+
+
+async def delete_twice(source: QueueSource, records: Sequence[Record]) -> list[Refusal]:
+    """What was refused is asked for once more, unless it is gone. Gives back what is refused still."""
+    refused = await source.delete(records)
+    gone = [refusal for refusal in refused if refusal.gone]
+    again = [refusal.record for refusal in refused if not refusal.gone]
+    return [*gone, *await source.delete(again)] if again else refused

@@ -1,6 +1,7 @@
 """Runs one mapping of a queue: polls as much as can be started, assembles batches, delivers them.
 
 A delivery slot is taken BEFORE each receive. One receive is in the air while the queue is idle; more as batches come full.
+What the filters leave out never enters a batch: it is deleted at once (FLT-60), in FIFO queues too (FLT-64).
 """
 
 from collections.abc import Awaitable, Callable
@@ -28,9 +29,10 @@ from runtime.core.pacing import (
     plan_receives,
     plan_round,
 )
-from runtime.delivery import Delivered, QueueDelivery
+from runtime.delivery import Delivered, QueueDelivery, delete_twice
 from runtime.drain import Drain
 from runtime.queue_facts import queue_warnings, receive_visibility
+from runtime.sieve import Sieve
 from runtime.slots import Slot, Slots
 from runtime.status import MappingStatus
 from runtime.telemetry import MappingTelemetry
@@ -102,6 +104,7 @@ class _QueuePoller:
         self._answered = False
         self._changed = anyio.Event()
         self._now = loop_clock()
+        self._sieve = Sieve(parts.mapping, parts.spec)
         self.keeper = VisibilityKeeper(parts.source, parts.telemetry, parts.jitter)
         self._delivery = QueueDelivery(
             parts.mapping,
@@ -185,15 +188,16 @@ class _QueuePoller:
     async def _poll(self, slot: Slot, work: TaskGroup) -> None:
         """Turns of a slot: receive, deliver what came, and again for as long as the next receive is wanted at once."""
         window = BatchWindow(self._mapping.batch)
+        left_out: list[Record] = []
         still_running = None
         try:
             while True:
                 try:
-                    await self._collect(window)
+                    await self._collect(window, left_out)
                 finally:
                     self._status.receiving -= 1
                     self._changed.set()
-                still_running = await self._deliver_all(window)
+                still_running = await self._deliver_and_delete(window, left_out)
                 if still_running is not None or not self._wants_more():
                     break
                 self._status.receiving += 1
@@ -208,41 +212,59 @@ class _QueuePoller:
 
     def _wants_more(self) -> bool:
         """Whether this slot may go straight on, past the intake: it saves a task and two queues for every batch."""
-        return (
-            self._status.receiving < self._wanted
-            and not self._drain.begun
-            and self._now() >= self._resume_at
-            and self._slots.may_keep
-        )
+        return self._status.receiving < self._wanted and self._may_go_on
 
-    async def _collect(self, window: BatchWindow) -> None:
-        """Receive until the batch is due: full, at the window's end, or at once where there is no window."""
+    @property
+    def _may_go_on(self) -> bool:
+        return not self._drain.begun and self._now() >= self._resume_at and self._slots.may_keep
+
+    async def _collect(self, window: BatchWindow, left_out: list[Record]) -> None:
+        """Receive until the batch is due: full, at the window's end, or at once where there is no window.
+
+        What the filters left out of the last receive may be in `left_out` afterwards, still to be deleted.
+        """
         receives = 1
-        while not self._drain.begun:
+        got: int | None = 0
+        limits = [MOST_PER_RECEIVE]
+        while True:
+            await self._delete(left_out)
             asked_at = self._now()
             wait = self._wait(window, asked_at)
-            if wait is None:
+            if wait is None or self._drain.begun:
                 break
             limits = self._limits(window, receives)
-            got = await self._receive_some(window, limits, wait)
+            got = await self._receive_some(window, left_out, limits, wait)
             now = self._now()
             early = wait > 0 and now - asked_at < wait / 2
-            if got is None or not len(window):
+            if got is None or (got == 0 and not len(window)):
                 self._rest(wait, early=early)
                 break
             if window.remaining(now) == 0:
                 break
+            if not len(window):  # a stretch of what nobody wants is drained like any other
+                self._plan_receives(full=got == sum(limits), empty=False)
+                if not self._may_go_on:
+                    break
             if got == 0 and early:
                 await self._drain.pause(_EARLY_PAUSE)
-            size = self._mapping.batch.size - window.room
-            full = got == sum(limits)
-            if full:
-                receives = max(receives, self._known_round // 2)
-            receives = plan_round(receives, full=full, missing=window.missing, room=window.room, mean_size=size // len(window))
-            self._known_round = max(self._known_round, receives) if full else receives
-        full = len(window) > 0 and window.missing == 0
+            receives = self._plan_round(window, receives, full=got == sum(limits))
+        more_than_shows = not self._sieve.open and got == sum(limits)  # few are wanted, and the queue has many
+        full = len(window) > 0 and (window.missing == 0 or more_than_shows)
+        self._plan_receives(full=full, empty=not len(window) and not got)
+
+    def _plan_receives(self, *, full: bool, empty: bool) -> None:
         slots = min(self._slots.allowed, most_collecting(self._mapping.batch.records))
-        self._wanted = plan_receives(self._wanted, full=full, empty=not len(window), slots=slots)
+        self._wanted = plan_receives(self._wanted, full=full, empty=empty, slots=slots)
+        self._changed.set()
+
+    def _plan_round(self, window: BatchWindow, receives: int, *, full: bool) -> int:
+        """How many receives follow on so many."""
+        if full:
+            receives = max(receives, self._known_round // 2)
+        mean_size = (self._mapping.batch.size - window.room) // max(1, len(window))
+        receives = plan_round(receives, full=full, missing=window.missing, room=window.room, mean_size=mean_size)
+        self._known_round = max(self._known_round, receives) if full else receives
+        return receives
 
     def _wait(self, window: BatchWindow, now: float) -> int | None:
         """How long the next receive may wait; None when the batch is due."""
@@ -276,23 +298,25 @@ class _QueuePoller:
         starts = range(0, min(missing, receives * MOST_PER_RECEIVE), MOST_PER_RECEIVE)
         return [min(MOST_PER_RECEIVE, missing - start) for start in starts]
 
-    async def _receive_some(self, window: BatchWindow, limits: list[int], wait: int) -> int | None:
+    async def _receive_some(self, window: BatchWindow, left_out: list[Record], limits: list[int], wait: int) -> int | None:
         """Receives side by side into one window; how many records came, None when one of them failed.
 
         A receive that came full is followed by the next one. A task for each would cost as much as the receive.
         """
         if len(limits) == 1:
-            return await self._receive(window, limits[0], wait)
+            return await self._receive(window, left_out, limits[0], wait)
         results: list[int | None] = []
         waiting = iter(limits)
 
         async def receive_on() -> None:
+            unwanted: list[Record] = []
             for limit in waiting:
                 may_wait = self._wait(window, self._now()) if results else wait
                 if may_wait is None or self._drain.begun:
                     return
-                got = await self._receive(window, limit, may_wait)
+                got = await self._receive(window, unwanted, limit, may_wait)
                 results.append(got)
+                await self._delete(unwanted)
                 if got != limit:
                     return
 
@@ -301,17 +325,27 @@ class _QueuePoller:
                 receives.start_soon(receive_on, name=f"{self._mapping.name} receive")
         return None if None in results else sum(got for got in results if got)
 
-    async def _receive(self, window: BatchWindow, limit: int, wait: int) -> int | None:
+    async def _receive(self, window: BatchWindow, left_out: list[Record], limit: int, wait: int) -> int | None:
+        """How many records came, wanted or not; None when it failed."""
         visibility = receive_visibility(self._mapping, self._parts.function, self._visibility)
         try:
             records = await self._source.receive(limit=limit, wait=wait, visibility=visibility)
         except SourceError as error:
             self._source_failed(error)
             return None
-        now = self._now()
-        window.add(records, now)
         self._source_answered(records)
+        wanted, unwanted = (records, ()) if self._sieve.open else self._sieve.part(records)
+        if unwanted:
+            self._telemetry.records_filtered_out(len(unwanted))
+            left_out += unwanted
+        window.add(wanted, self._now())
         return len(records)
+
+    async def _delete(self, left_out: list[Record]) -> None:
+        """What the filters left out. If that is refused twice the queue delivers it again, and it is left out again."""
+        if left_out:
+            records, left_out[:] = tuple(left_out), ()
+            self._telemetry.delete_refused(await delete_twice(self._source, records))
 
     def _source_answered(self, records: list[Record]) -> None:
         oldest = min([record.arrived for record in records if record.arrived], default=None)
@@ -339,6 +373,15 @@ class _QueuePoller:
         self._status.error = error
 
     # the work
+
+    async def _deliver_and_delete(self, window: BatchWindow, left_out: list[Record]) -> Callable[[], Awaitable[None]] | None:
+        """Deliver what was collected; what was left out of it is deleted meanwhile, so that neither waits for the other."""
+        if not left_out:
+            return await self._deliver_all(window)
+        async with anyio.create_task_group() as beside:
+            beside.start_soon(self._delete, left_out, name=f"{self._mapping.name} delete")
+            still_running = await self._deliver_all(window)
+        return still_running  # noqa: RET504  # a task group might swallow what comes out of it, thinks mypy
 
     async def _deliver_all(self, window: BatchWindow) -> Callable[[], Awaitable[None]] | None:
         """Deliver what was collected: one batch, unless it came to more than the byte limit.

@@ -2,6 +2,9 @@
 
 Reading runs ahead of delivery by a bounded number of bytes. Each lane has one batch in flight; all records of one key go to one
 lane (COM-61). The shard has ended when it was read to its end and all lanes are done; only then may its children start.
+
+What the filters leave out enters no lane: it is done with at once, and the position moves past it as far as earlier records let
+it (FLT-61). Where no batch writes that position, `_write_positions` does.
 """
 
 import asyncio
@@ -26,6 +29,7 @@ from runtime.drain import Drain
 from runtime.lease_keeper import HeldLease
 from runtime.retention import Retention
 from runtime.shard_status import ShardStatus
+from runtime.sieve import Sieve
 from runtime.source_health import SourceHealth
 from runtime.stream_delivery import StreamDelivery
 from runtime.stream_parts import StreamParts
@@ -39,6 +43,10 @@ _LAST_WORD: Final = 5.0
 _ID_COST: Final = 40
 """So many bytes of the memory to read ahead for each record that is done and cannot be checkpointed yet."""
 _GONE: Final = "ResourceNotFoundException"
+_WRITE_EVERY: Final = 1.0
+"""Seconds between checkpoints that only pass records that were left out."""
+_SIFT_AT_ONCE: Final = 500
+"""Records after which others have their turn: their data is parsed, and a page may have 10,000."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,6 +89,11 @@ class ShardRun:
         """
         settings = parts.settings
         self._parts = parts
+        self._sieve = Sieve(parts.mapping, parts.spec)
+        self._passed = anyio.Event()
+        """Records were left out, and the position may have moved."""
+        self._passed_until = 0.0
+        """When the latest record that was left out had entered the stream: epoch seconds."""
         self._held = held
         self._status = status
         self._telemetry = telemetry
@@ -110,10 +123,16 @@ class ShardRun:
     async def run(self) -> None:
         """Until the shard ends, is closed or is cut off. What is not finished is left to whoever opens the shard next."""
         with self._scope:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._read_all, name=f"{self._shard} read")
-                for lane in self._lanes:
-                    tasks.start_soon(self._run_lane, lane, name=f"{self._shard} lane {lane.number}")
+            async with anyio.create_task_group() as upkeep:
+                worked = anyio.Event()
+                if not self._sieve.open:
+                    upkeep.start_soon(self._write_positions, worked, name=f"{self._shard} positions")
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._read_all, name=f"{self._shard} read")
+                    for lane in self._lanes:
+                        tasks.start_soon(self._run_lane, lane, name=f"{self._shard} lane {lane.number}")
+                worked.set()
+                self._passed.set()
             if self._read_to_end and not len(self._delivery.checkpoints.progress) and await self._delivery.end_window():
                 await self._announce_end(self._shard)
                 await self._delivery.checkpoints.end_shard()
@@ -144,7 +163,7 @@ class ShardRun:
                     await anyio.sleep(self._parts.spec.base_interval)
                     continue
                 more = page.more
-                self._take_in(page)
+                await self._take_in(page)
                 del page  # else it would be kept until the next one is there
             self._read_to_end = True
         self._wake_lanes()
@@ -204,27 +223,61 @@ class ShardRun:
                 self._answered()
                 return page
 
-    def _take_in(self, page: ShardPage) -> None:
+    async def _take_in(self, page: ShardPage) -> None:
         now = self._now()
-        self._read_to_end = page.ended
         self._status.last_read = self._status.alive = now
         self._status.in_vain = 0
         self._status.behind = page.behind
         records = self._cut_repeated(page.records)
         self._telemetry.mapping.batch_polled(len(records), oldest_age=0.0)
-        if not records:
+        if records:
+            self._mean_cost = _cost(records) / len(records)
+        wanted = records if self._sieve.open else await self._sift(records)
+        self._read_to_end = page.ended
+        progress = self._delivery.checkpoints.progress
+        if self._sieve.open:
+            progress.begin(records)
+        self._status.working_since = now if not self._status.unfinished else self._status.working_since
+        self._status.unfinished = len(progress)
+        if not wanted:
             self._caught_up = (self._caught_up or now) if not page.more else None
             self._wake_lanes()  # one may wait for the end of a tumbling window
             return
         self._caught_up = None
-        self._mean_cost = _cost(records) / len(records)
-        progress = self._delivery.checkpoints.progress
-        progress.begin(records)
-        self._status.working_since = now if not self._status.unfinished else self._status.working_since
-        self._status.unfinished = len(progress)
-        for lane, share in zip(self._lanes, _share_out(records, len(self._lanes)), strict=True):
+        for lane, share in zip(self._lanes, _share_out(wanted, len(self._lanes)), strict=True):
             lane.window.add(share, now)
         self._wake_lanes()
+
+    async def _sift(self, records: tuple[Record, ...]) -> list[Record]:
+        """Those for the function. The others are done with, and the position may pass them."""
+        progress, wanted, passed_until = self._delivery.checkpoints.progress, [], 0.0
+        for begin in range(0, len(records), _SIFT_AT_ONCE):
+            if begin:
+                await asyncio.sleep(0)
+            some = records[begin : begin + _SIFT_AT_ONCE]
+            passed, ends, steps = self._sieve.runs(some)
+            wanted += passed
+            progress.begin(steps)
+            if ends:
+                progress.finish(ends)
+                self._telemetry.mapping.records_filtered_out(len(some) - len(passed))
+                passed_until = ends[-1].arrived
+                self._passed.set()
+        self._passed_until = max(self._passed_until, passed_until)  # not before, for a window must not end ahead of its records
+        return wanted
+
+    async def _write_positions(self, worked: anyio.Event) -> None:
+        """Of what was left out, until all others have `worked`. What a batch writes meanwhile is not written twice.
+
+        It is never cancelled in the middle of a write: whether that was done would not be known.
+        """
+        while not worked.is_set():
+            await self._passed.wait()
+            self._passed = anyio.Event()
+            await self._delivery.checkpoints.advance(())
+            with anyio.move_on_after(_WRITE_EVERY):
+                await worked.wait()
+        await self._delivery.checkpoints.advance(())
 
     def _cut_repeated(self, records: tuple[Record, ...]) -> tuple[Record, ...]:
         """Without what was read before, as when a request was answered twice. Compared as numbers (KIN-22)."""
@@ -340,8 +393,13 @@ class ShardRun:
             self._room.set()
 
     def _window_over(self, now: float) -> float:
-        """Seconds until the open tumbling window is over for want of records (COM-97); infinite while more may be on its way."""
+        """Seconds until the open tumbling window is over for want of records (COM-97); infinite while more may be on its way.
+
+        A record that was left out tells the time of the stream as well as any other.
+        """
         window = self._delivery.checkpoints.window
+        if window is not None and self._passed_until >= window.end:
+            return 0.0
         if window is None or self._caught_up is None:
             return inf
         return max(window.end - self._parts.clock(), self._caught_up + QUIET - now)

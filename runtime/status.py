@@ -135,6 +135,7 @@ class MappingStatus:
             "BatchSize": mapping.batch.records,
             "MaximumBatchingWindowInSeconds": mapping.batch.window,
             "FunctionResponseTypes": ["ReportBatchItemFailures"] if mapping.report_item_failures else [],
+            **_shown_filters(mapping),
             **(_shown_queue(mapping) if mapping.stream is None else _shown_stream(mapping.stream)),
             "State": self.state.value,
             "LastProcessingResult": self.last_result,
@@ -151,6 +152,13 @@ class MappingStatus:
 
     def _shown_slots(self) -> dict[str, Any]:
         return {"slots": self.slots, "slots_allowed": self.allowed, "receiving": self.receiving}
+
+
+def _shown_filters(mapping: EventSourceMapping) -> dict[str, Any]:
+    """Left out where there are none (FLT-05)."""
+    if mapping.criteria is None:
+        return {}
+    return {"FilterCriteria": {"Filters": [{"Pattern": pattern} for pattern in mapping.criteria.patterns]}}
 
 
 def _shown_queue(mapping: EventSourceMapping) -> dict[str, Any]:

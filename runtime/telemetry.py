@@ -150,6 +150,7 @@ class MappingTelemetry:
         self.log = self._log = structlog.get_logger("esm").bind(mapping=mapping)
         count = {name: counter.labels(*labels) for name, counter in telemetry.counters.items()}
         self._polled = count["esm_polled_events_total"]
+        self._filtered_out = count["esm_filtered_out_events_total"]
         self._invoked = count["esm_invoked_events_total"]
         self._failed = count["esm_failed_invoke_events_total"]
         self._deleted = count["esm_deleted_events_total"]
@@ -189,6 +190,9 @@ class MappingTelemetry:
         self._oldest_age = max(0.0, oldest_age)
         if records:
             self._polled.inc(records)
+
+    def records_filtered_out(self, records: int) -> None:
+        self._filtered_out.inc(records)
 
     def source_answered(self, *, visibility_timeout: int, failures: int) -> None:
         """The first answer after a start, or after failures."""
@@ -273,6 +277,10 @@ class MappingTelemetry:
 
     def records_deleted(self, deleted: int, refused: Sequence[Refusal]) -> None:
         self._deleted.inc(deleted)
+        self.delete_refused(refused)
+
+    def delete_refused(self, refused: Sequence[Refusal]) -> None:
+        """Also of records that the filters left out, whose deletes are not counted otherwise (MET-22)."""
         if refused:
             self._delete_refused.inc(len(refused))
             codes = sorted({refusal.code for refusal in refused})

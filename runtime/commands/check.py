@@ -2,14 +2,13 @@
 
 import argparse
 import json
-import os
 import sys
-from pathlib import Path
 
 import anyio
 
 from runtime.commands import ExitCode
-from runtime.config import ConfigError, in_order, load_config
+from runtime.commands.configuration import configuration, name_of
+from runtime.config import ConfigError, in_order
 from runtime.logs import load_structlog
 
 
@@ -19,7 +18,7 @@ def check(arguments: argparse.Namespace) -> ExitCode:
     from runtime.check import check_online, check_state, load_functions  # noqa: PLC0415  # structlog comes with it
 
     try:
-        config = load_config(Path(arguments.config), os.environ)
+        config = configuration(arguments)
     except ConfigError as error:
         problems, warnings = list(error.problems), []
         if error.handlers is not None:
@@ -45,9 +44,9 @@ def _print_findings(arguments: argparse.Namespace, problems: list[str], warnings
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if not problems:
-        print(f"{arguments.config} is right" + (f", with {_counted(len(warnings), 'warning')}" if warnings else ""))
+        print(f"{name_of(arguments)} is right" + (f", with {_counted(len(warnings), 'warning')}" if warnings else ""))
     else:
-        print(f"{arguments.config}: {_counted(len(problems), 'problem')}", file=sys.stderr)
+        print(f"{name_of(arguments)}: {_counted(len(problems), 'problem')}", file=sys.stderr)
 
 
 def _counted(number: int, thing: str) -> str:

@@ -11,7 +11,7 @@ refused, never ignored.
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from msgspec import structs
 
 from handlers.invoker import FunctionSpec
 from runtime.config import schema
-from runtime.config.document import read_document
+from runtime.config.document import compose, read_document
 from runtime.config.functions import read_functions
 from runtime.config.mappings import read_mappings
 from runtime.config.nodes import Entry, Report, read_entries
@@ -38,6 +38,8 @@ __all__ = [
     "WorkerConfig",
     "in_order",
     "load_config",
+    "load_nodes",
+    "load_text",
     "new_worker_id",
 ]
 
@@ -54,6 +56,7 @@ class Config:
     mapping_lines: dict[str, int]
     """Name of a mapping -> where it stands."""
     worker: WorkerConfig
+    worker_file: str
     worker_line: int
     """Where `worker` stands; 1 when it is not there."""
     warnings: tuple[Problem, ...]
@@ -72,34 +75,119 @@ def load_config(
     `clock` gives seconds since the epoch: a starting position lies not in the future. Raises `ConfigError`, with all problems,
     and nothing else.
     """
-    root, problems = read_document(path)
+    return _document(read_document(path), path, environ, new_id=new_id, clock=clock)
+
+
+def load_text(
+    text: str,
+    environ: Mapping[str, str],
+    *,
+    file: Path,
+    new_id: Callable[[], str] = new_worker_id,
+    clock: Callable[[], float] = time.time,
+) -> Config:
+    """The same for a text that is to stand in `file`."""
+    return _document(compose(text, str(file)), file, environ, new_id=new_id, clock=clock)
+
+
+def _document(
+    read: tuple[yaml.Node | None, list[Problem]],
+    path: Path,
+    environ: Mapping[str, str],
+    *,
+    new_id: Callable[[], str],
+    clock: Callable[[], float],
+) -> Config:
+    root, problems = read
     if root is None:
         raise ConfigError(problems)
     report = Report(file=str(path), environ=environ, problems=problems)
     sections = _sections(report, root)
-    folder = Path(os.path.abspath(path)).parent  # noqa: PTH100  # Path.resolve would follow a link away from the file's folder
+    worker = _WorkerPart(report=report, entry=sections.get("worker"))
+    return _config(report, sections, worker, _folder_of(path), new_id=new_id, clock=clock)
+
+
+def load_nodes(
+    root: yaml.Node,
+    environ: Mapping[str, str],
+    *,
+    file: Path,
+    worker: Path | None,
+    warnings: Sequence[Problem] = (),
+    new_id: Callable[[], str] = new_worker_id,
+    clock: Callable[[], float] = time.time,
+) -> Config:
+    """The same for nodes that stand for `file`: its `functions` and `mappings`. `worker`: a file that holds that part alone.
+
+    `warnings`: what was found while the nodes were made.
+    """
+    report = Report(file=str(file), environ=environ, warnings=list(warnings))
+    sections = _sections(report, root)
+    part = _WorkerPart(report=report, entry=None) if worker is None else _worker_of(worker, environ)
+    return _config(report, sections, part, _folder_of(file), new_id=new_id, clock=clock)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _WorkerPart:
+    """Where `worker` stands: in the same file as the rest, or in one of its own."""
+
+    report: Report
+    entry: Entry | None
+
+
+def _folder_of(path: Path) -> Path:
+    return Path(os.path.abspath(path)).parent  # noqa: PTH100  # Path.resolve would follow a link away from the file's folder
+
+
+def _worker_of(path: Path, environ: Mapping[str, str]) -> _WorkerPart:
+    root, problems = read_document(path)
+    if root is None:
+        raise ConfigError(problems)
+    report = Report(file=str(path), environ=environ, problems=problems)
+    entries = read_entries(report, Entry(node=root, line=1), "the file") or {}
+    for key, entry in entries.items():
+        if key != "worker":
+            report.problem(
+                entry.line, f"with a template only `worker` is read from this file: remove {shown(key)}, or the template"
+            )
+    return _WorkerPart(report=report, entry=entries.get("worker"))
+
+
+def _config(
+    report: Report,
+    sections: Mapping[str, Entry],
+    worker_part: _WorkerPart,
+    folder: Path,
+    *,
+    new_id: Callable[[], str],
+    clock: Callable[[], float],
+) -> Config:
     functions = read_functions(report, sections["functions"], folder) if "functions" in sections else None
     mappings = read_mappings(report, sections["mappings"], functions, clock()) if "mappings" in sections else None
     streams = mappings is not None and any(mapping.stream is not None for mapping in mappings.values)
-    worker = read_worker(report, sections.get("worker"), new_id, streams=streams)
+    worker = read_worker(worker_part.report, worker_part.entry, new_id, streams=streams)
+    other = [] if worker_part.report is report else worker_part.report.problems
+    problems = [*in_order(report.problems), *in_order(other)]
     if functions is None:  # then there is a problem
-        raise ConfigError(in_order(report.problems))
+        raise ConfigError(problems)
     handlers = Handlers(
         file=report.file,
         functions={name: spec for name, spec in functions.specs.items() if name in functions.lines},
         lines=functions.lines,
         environment=functions.environment,
     )
-    if report.problems or mappings is None:
-        raise ConfigError(in_order(report.problems), handlers)
+    if problems or mappings is None:
+        raise ConfigError(problems, handlers)
+    warnings = report.warnings if worker_part.report is report else [*report.warnings, *worker_part.report.warnings]
     return Config(
         functions=functions.specs,
         handlers=handlers,
         mappings=mappings.values,
         mapping_lines=mappings.lines,
         worker=worker,
-        worker_line=sections["worker"].line if "worker" in sections else 1,
-        warnings=in_order(report.warnings),
+        worker_file=worker_part.report.file,
+        worker_line=worker_part.entry.line if worker_part.entry else 1,
+        warnings=in_order(warnings),
     )
 
 

@@ -15,11 +15,19 @@ Text = str | int | float | bool
 class Filter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="pascal"):
     """One filter (FLT-01)."""
 
-    pattern: Annotated[str, Meta(max_length=4096, description="A pattern, as JSON text.")] = ""
+    pattern: Annotated[
+        str,
+        Meta(
+            max_length=4096,
+            description="A pattern, as JSON text.",
+            examples=["""'{"body": {"kind": ["order"]}}'"""],
+            extra={"shape": "must be the text of a JSON object: put it in quotes"},
+        ),
+    ]
 
 
 class FilterCriteria(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="pascal"):
-    """Which records the function gets. Not supported yet: only an empty block is accepted."""
+    """Which records the function gets: those that one of the filters matches (FLT-01..05); all, when there is none."""
 
     filters: Annotated[list[Filter], Meta(max_length=10)] = field(default_factory=list)
 
@@ -130,7 +138,7 @@ class Mapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, ren
     filter_criteria: FilterCriteria = field(default_factory=FilterCriteria)
     provisioned_poller_config: ProvisionedPollerConfig = field(default_factory=ProvisionedPollerConfig)
     metrics_config: MetricsConfig = field(default_factory=MetricsConfig)
-    kms_key_arn: Annotated[str, Meta(description="Not supported yet: only an empty text is accepted.")] = field(
+    kms_key_arn: Annotated[str, Meta(description="Accepted without effect: all it encrypts in AWS is FilterCriteria.")] = field(
         name="KMSKeyArn", default=""
     )
     kms_key_arn_of_cloudformation: Annotated[str, Meta(description="CloudFormation's spelling of KMSKeyArn.")] = field(

@@ -13,14 +13,21 @@ from pollers.source import QueueSpec, StreamSpec
 from runtime.config import mapping_schema
 from runtime.config.arns import ArnError, FunctionReference, parse_function_name, parse_source_arn
 from runtime.config.candidate import SPEC_OF, Candidate, Source
+from runtime.config.filters import read_criteria
 from runtime.config.functions import Functions, no_such_function
 from runtime.config.nodes import Entry, Report, read_items
 from runtime.config.queues import check_batch, check_scaling
 from runtime.config.reading import Block, peek, read_block
 from runtime.config.streams import ON_SUCCESS, read_stream
+from runtime.core.filtering import FilterCriteria
 from runtime.core.mapping import BatchLimits, EventSourceMapping, StreamSettings
 
-_WITHOUT_EFFECT: Final = {"Tags": "there is nothing to tag", "MetricsConfig": "metrics are always on"}
+_WITHOUT_EFFECT: Final = {
+    "Tags": "there is nothing to tag",
+    "MetricsConfig": "metrics are always on",
+    "KMSKeyArn": "all it encrypts in AWS is FilterCriteria, and those stand in this file",
+    "KmsKeyArn": "all it encrypts in AWS is FilterCriteria, and those stand in this file",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +36,7 @@ class _Judged:
 
     candidate: Candidate
     stream: StreamSettings | None
+    criteria: FilterCriteria | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,22 +154,28 @@ def _named(candidates: list[Candidate]) -> list[Candidate]:
 
 def _judged(candidate: Candidate, now: float) -> _Judged:
     """The rules between keys."""
-    stream = None
+    stream = criteria = None
     _check_strangers(candidate)
-    _check_not_built(candidate)
     for key, reason in _WITHOUT_EFFECT.items():
-        if key in candidate.block.lines:
+        if key in candidate.block.lines and not _is_empty_text(candidate, key):
             candidate.unwise(key, f"{key} has no effect here, {reason}: it can be removed")
     if candidate.source is None or isinstance(candidate.source.spec, QueueSpec):
         check_scaling(candidate)
     if candidate.source is not None:
         _check_region(candidate, candidate.source)
+        criteria = read_criteria(candidate, candidate.source.spec)
         match candidate.source.spec:
             case QueueSpec():
                 check_batch(candidate, candidate.source.arn, _batch_size(candidate, candidate.source))
             case StreamSpec() as spec:
                 stream = read_stream(candidate, candidate.source.arn, spec, now)
-    return _Judged(candidate=candidate, stream=stream)
+    return _Judged(candidate=candidate, stream=stream, criteria=criteria)
+
+
+def _is_empty_text(candidate: Candidate, key: str) -> bool:
+    """As templates write a key that they do not use."""
+    value = candidate.block.value
+    return {"KMSKeyArn": value.kms_key_arn, "KmsKeyArn": value.kms_key_arn_of_cloudformation}.get(key) == ""
 
 
 def _check_strangers(candidate: Candidate) -> None:
@@ -195,18 +209,6 @@ def _unsupported(key: str, source: Source) -> str:
 def _batch_size(candidate: Candidate, source: Source) -> int:
     size = candidate.block.value.batch_size
     return source.spec.default_batch_size if size is UNSET else size
-
-
-def _check_not_built(candidate: Candidate) -> None:
-    """What AWS accepts and this program does not do yet is refused, for ignoring it would change what the function sees."""
-    block = candidate.block
-    if "FilterCriteria" in block.lines and (block.value.filter_criteria.filters or not block.sound("FilterCriteria")):
-        candidate.wrong(
-            "FilterCriteria", "FilterCriteria is not supported yet: remove it, and let the function skip what it does not want"
-        )
-    for key, value in (("KMSKeyArn", block.value.kms_key_arn), ("KmsKeyArn", block.value.kms_key_arn_of_cloudformation)):
-        if value:
-            candidate.wrong(key, f"{key} is not supported yet, for all it encrypts is FilterCriteria: remove it")
 
 
 def _check_region(candidate: Candidate, source: Source) -> None:
@@ -266,4 +268,5 @@ def _mappings(judged: list[_Judged]) -> Iterator[EventSourceMapping]:
             report_item_failures=bool(value.function_response_types),
             maximum_concurrency=None if concurrency is UNSET else concurrency,
             stream=one.stream,
+            criteria=one.criteria,
         )

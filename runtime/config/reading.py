@@ -10,7 +10,7 @@ from msgspec import Struct, inspect
 
 from runtime.config.nodes import Entry, Report, intrinsic_of, read_entries, read_items
 from runtime.config.problems import shown, suggestion
-from runtime.config.scalars import Wrong, checked_text, examples, read_scalar, typed
+from runtime.config.scalars import Wrong, checked_text, examples, read_scalar, shape_of, typed
 
 T = TypeVar("T", bound=Struct)
 
@@ -141,6 +141,8 @@ class _Reading:
             case inspect.ListType():
                 return self.sequence(entry, kind, path)
         try:
+            if "shape" in extra and not isinstance(entry.node, yaml.ScalarNode):
+                raise Wrong(f"{name} is {shape_of(entry.node)}, but it {extra['shape']}{examples(extra)}")  # noqa: TRY301  # told like the others
             return typed(read_scalar(entry.node, self.report.environ, name), kind, path, extra)
         except Wrong as fault:
             return self.wrong(entry, str(fault))

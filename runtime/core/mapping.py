@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from pollers.record import Position
+from runtime.core.filtering import FilterCriteria
 
 MAX_EVENT_BYTES: Final = 6 * 1024 * 1024
 """The synchronous request limit: no event is larger (COM-12)."""
@@ -78,6 +79,8 @@ class EventSourceMapping:
     """ScalingConfig.MaximumConcurrency: most batches of this mapping at once."""
     stream: StreamSettings | None = None
     """None for queues."""
+    criteria: FilterCriteria | None = None
+    """Which records the function gets; None: all of them."""
 
     @property
     def fifo(self) -> bool:

@@ -237,13 +237,18 @@ class WorkerProcess:
 
 @asynccontextmanager
 async def process_on(
-    site: Site, endpoint_url: str, *, command: Sequence[str] = (sys.executable, "-m", "runtime"), **environment: str
+    site: Site,
+    endpoint_url: str,
+    *,
+    command: Sequence[str] = (sys.executable, "-m", "runtime"),
+    arguments: Sequence[str] = ("run", "-c", "esm.yaml"),
+    **environment: str,
 ) -> AsyncIterator[WorkerProcess]:
-    """`esm run` on the site's `esm.yaml`, in the site's folder."""
+    """`esm run` on the site's `esm.yaml`, unless told otherwise, in the site's folder."""
     log_file = site.folder / f"worker-{time.monotonic_ns()}.log"
     with log_file.open("wb") as log:
         process = subprocess.Popen(  # noqa: ASYNC220 - it comes back at once
-            [*command, "run", "-c", "esm.yaml"],
+            [*command, *arguments],
             cwd=site.folder,
             env=site.environment(endpoint_url, environment),
             stdin=subprocess.DEVNULL,

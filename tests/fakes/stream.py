@@ -14,6 +14,8 @@ from zlib import crc32
 import anyio
 
 from pollers.errors import PositionTrimmed, SourceError, SourceRejected
+from pollers.filter_view import FilterView
+from pollers.kinesis import SPEC
 from pollers.record import Position, PositionKind, Record, RecordId, Shard, ShardPage
 from pollers.source import StreamFacts, StreamSpec
 
@@ -23,6 +25,10 @@ _SPACE: Final = 2**32
 
 def envelope(records: Sequence[Record]) -> dict[str, Any]:
     return {"Records": [{**record.content, "kinesis": dict(record.content["kinesis"])} for record in records]}
+
+
+def view_reader(_: frozenset[str]) -> Callable[[Record], dict[str, Any]]:
+    return lambda record: SPEC.filter_view.of_event(record.content)
 
 
 STREAM_SPEC: Final = StreamSpec(
@@ -35,6 +41,7 @@ STREAM_SPEC: Final = StreamSpec(
     calls_per_second=5.0,
     page_limit=10_000,
     envelope=envelope,
+    filter_view=FilterView(key="data", plain_text=False, reader=view_reader, of_event=SPEC.filter_view.of_event),
     info_key="KinesisBatchInfo",
     whole_seconds=False,
 )

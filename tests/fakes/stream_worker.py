@@ -12,6 +12,7 @@ from anyio.abc import TaskGroup
 from handlers.destinations import DestinationError, FailureRecord, ProbeFinding
 from handlers.invoker import FunctionSpec, MakeEvent, Outcome, Succeeded
 from pollers.record import TRIM_HORIZON
+from runtime.core.filtering import FilterCriteria
 from runtime.core.mapping import BatchLimits, EventSourceMapping, MappingState, RetryPolicy, StreamSettings
 from runtime.drain import Drain
 from runtime.fleet import FleetRows
@@ -139,6 +140,7 @@ class World:
     function_timeout: int = 30
     block: bool = False
     watchdog: float = 300.0
+    criteria: FilterCriteria | None = None
 
     def policy(self, **changes: Any) -> "World":
         self.settings = StreamSettings(start=self.settings.start, retry=RetryPolicy(**changes))
@@ -161,6 +163,7 @@ class World:
             batch=self.limits,
             report_item_failures=self.report,
             stream=self.settings,
+            criteria=self.criteria,
         )
         telemetry, drain, wire = Telemetry(), Drain(), Wire(self.store)
         to_fleet = Wire(self.fleet) if self.fleet is not None else None

@@ -1,6 +1,6 @@
 """A queue mapping put together from fakes, to be run in virtual time."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,7 @@ import anyio
 
 from handlers.invoker import FunctionError, FunctionSpec, MakeEvent, Outcome, Succeeded
 from pollers import QUEUES
+from runtime.core.filtering import FilterCriteria
 from runtime.core.mapping import BatchLimits, EventSourceMapping, MappingState
 from runtime.drain import Drain
 from runtime.queue_mapping import QueueParts, run_queue_mapping
@@ -85,6 +86,7 @@ async def running(
     function_limiter: anyio.CapacityLimiter | None = None,
     report: bool = False,
     function_timeout: int = 30,
+    filters: Sequence[str] = (),
 ) -> AsyncIterator[FakeWorker]:
     """Runs the mapping beside the body; ends with a drain, and fails if that does not end."""
     arn = ARN + ".fifo" if queue.fifo else ARN
@@ -97,6 +99,7 @@ async def running(
         batch=limits or BatchLimits(records=10),
         report_item_failures=report,
         maximum_concurrency=concurrency,
+        criteria=FilterCriteria.compile(filters, data=QUEUES["sqs"].filter_view) if filters else None,
     )
     telemetry, drain = Telemetry(), Drain()
     status = MappingStatus(mapping=mapping, state=MappingState.CREATING)

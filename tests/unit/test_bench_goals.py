@@ -8,6 +8,7 @@ from rich.console import Console
 from benchmarks.bench import Span
 from benchmarks.goals import GOALS, Goal, fraction, judge, missed
 from benchmarks.measure import Idle
+from benchmarks.measure_filters import Filters
 from benchmarks.measure_start import Start
 from benchmarks.results import Results, document_of, ratio, ratio_to, stub_was_limit
 from benchmarks.scenarios import SCENARIOS, Row, rows_of, scenario_of
@@ -94,7 +95,7 @@ def test_the_median_start_of_the_lean_client_is_judged() -> None:
         Start(client="lean", source="sqs", seconds=[0.5, 0.9, 5]),
         Start(client="lean", source="kinesis", seconds=[0.5, 1.0, 1.1]),
     ]
-    verdicts = judge(Results(starts=starts), [])[2:]
+    verdicts = judge(Results(starts=starts), [])[2:4]
     assert [(verdict.measured, verdict.word) for verdict in verdicts] == [("0.90 s", "met"), ("1.00 s", "NOT met")]
 
 
@@ -121,3 +122,12 @@ def test_a_busy_stub_is_told_on_the_console(stub: float, told: bool) -> None:
         "records/s say nothing about the client, CPU does, for SQS 10 x 256 B, 10 in flight: worker, client: lean" in words
     ) == told
     assert ("100,000*" in words) == told
+
+
+@pytest.mark.parametrize(("rate", "word"), [(300_000, "met"), (299_999, "NOT met")])
+def test_filters_have_a_rate_to_reach(rate: float, word: str) -> None:
+    filters = Filters(matched=rate, matched_in_lists=1, parsed=1)
+    assert judge(Results(filters=filters), [])[-1].word == word
+    output = io.StringIO()
+    show(Results(filters=filters), Console(file=output, width=150))
+    assert f"{rate:,} records/s by three fields" in output.getvalue()

@@ -39,6 +39,9 @@ def test_parts_choose_their_rows() -> None:
     assert {row.scenario.source for row in plan_from(["--streams"]).rows} == {"kinesis", "dynamodb"}
     assert plan_from(["--start"]).rows == ()
     assert plan_from(["--start"]).idle_queues == ()
+    assert plan_from(["--start"]).filter_seconds == 0
+    assert plan_from(["--filters"]).filter_seconds == 1
+    assert plan_from(["--filters"]).rows == ()
     assert plan_from(["--idle"]).idle_queues == (20, 200)
     assert ("sdk", 1000) in plan_from(["--shards"]).idle_shards
 

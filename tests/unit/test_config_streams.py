@@ -154,8 +154,6 @@ AGE = "MaximumRecordAgeInSeconds must be either -1 (forever) or between 60 and 6
         ("COM-90", f"{START}\n    TumblingWindowInSeconds: 901  #! 'tumblingWindowInSeconds' {RANGE} less than or equal to 900"),
         ("COM-99", f"{START}\n    TumblingWindowInSeconds: 30\n    ParallelizationFactor: 2  #! with TumblingWindowInSeconds it must be 1"),
         ("API-23", f"{START}\n    FunctionResponseTypes: [x]  #! it must be ReportBatchItemFailures"),
-        ("FLT-01", f"{START}\n    FilterCriteria: {{Filters: [{{Pattern: '{{}}'}}]}}  #! FilterCriteria is not supported yet"),
-        ("API-29", f"{START}\n    KMSKeyArn: x  #! KMSKeyArn is not supported yet"),
         ("API-25", f"{START}\n    ScalingConfig: {{MaximumConcurrency: 2}}  #! Unsupported 'scalingConfig' parameter for given event source mapping type."),
         ("API-25", f"{START}\n    ScalingConfig: 7  #! ScalingConfig is not for"),
         ("API-26", f"{START}\n    ProvisionedPollerConfig: {{}}  #! Unsupported 'provisionedPollerConfig' parameter for given event source mapping type."),

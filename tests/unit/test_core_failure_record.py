@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pollers.kinesis import SPEC as KINESIS_SPEC
 from pollers.record import PositionKind, Record, RecordId
 from pollers.source import StreamSpec
 from runtime.core.decisions import AGE_EXCEEDED, RETRIES_EXHAUSTED
@@ -56,6 +57,7 @@ def spec(**changes: Any) -> StreamSpec:
         "calls_per_second": 5.0,
         "page_limit": 10_000,
         "envelope": lambda records: {"Records": [record.event for record in records]},
+        "filter_view": KINESIS_SPEC.filter_view,
         "info_key": "KinesisBatchInfo",
         "whole_seconds": False,
     }

@@ -16,6 +16,8 @@ LIBRARIES = {
 # fmt: on
 FOR_THE_SHOW = {"pygments", "rich", "handlers.examples", "runtime.demo", "runtime.local"}
 """What a worker has no use for."""
+FOR_TEMPLATES = {"boto3", "jsonschema", "pydantic", "runtime.importing", "samtranslator"}
+"""Nor for these, while it runs on a file of ours."""
 TELLING = """
 import sys
 from pathlib import Path
@@ -55,7 +57,7 @@ def test_the_command_line_loads_no_library() -> None:
 
 @pytest.mark.parametrize("command", ["run", "check"])
 def test_neither_rich_nor_the_demo_nor_the_endpoint_is_loaded_for_a_worker(command: str, tmp_path: Path) -> None:
-    assert loaded_before_the_handler(command, tmp_path) & FOR_THE_SHOW == set()
+    assert loaded_before_the_handler(command, tmp_path) & (FOR_THE_SHOW | FOR_TEMPLATES) == set()
 
 
 def test_tracebacks_on_a_console_are_still_drawn_by_rich(tmp_path: Path) -> None:
