@@ -4,8 +4,8 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,7 +17,7 @@ from handlers.invoker import Invoker
 from pollers import QUEUES, STREAMS
 from pollers.aws.clients import AwsClients
 from pollers.sqs import SqsQueue
-from runtime.config import Config, SqliteState
+from runtime.config import Config, DynamodbState, SqliteState
 from runtime.core.mapping import EventSourceMapping, MappingState
 from runtime.drain import Drain
 from runtime.http import WorkerPages, serve_pages
@@ -28,7 +28,9 @@ from runtime.slots import Slots
 from runtime.status import MappingStatus
 from runtime.stop_signals import STOP_SIGNALS
 from runtime.stores import open_store
+from runtime.stores.dynamodb.store import DynamodbStore
 from runtime.stream_mapping import StreamParts, run_stream_mapping
+from runtime.stream_parts import scope_of, starts_of
 from runtime.supervisor import Supervised, supervise
 from runtime.telemetry import MappingTelemetry, Telemetry
 
@@ -78,15 +80,13 @@ class Worker:
         """Run until the drain has ended. Raises HttpError if the port cannot be had, StateError if the state cannot be used."""
         worker = self._config.worker
         pages = WorkerPages(self._telemetry, self._statuses, self._drain)
+        clients = self._aws_clients()
         async with AsyncExitStack() as stack:
-            store = None
-            if any(mapping.stream for mapping in self._config.mappings):
-                path = worker.state.path.absolute() if isinstance(worker.state, SqliteState) else None
-                created = path is not None and (not path.exists() or path.stat().st_size == 0)
-                store = await stack.enter_async_context(open_store(worker.state))
-                self._telemetry.state_opened(path=str(path or "memory"), created=created)
+            store = await stack.enter_async_context(self._open_store(clients)) if self._streams else None
             port = await stack.enter_async_context(serve_pages(pages, worker.http_host, worker.http_port))
-            opened = _Opened(clients=await stack.enter_async_context(self._aws_clients()), store=store)
+            opened = _Opened(clients=await stack.enter_async_context(clients), store=store)
+            if isinstance(store, DynamodbStore):
+                await store.check([scope_of(mapping) for mapping in self._streams if mapping.enabled])
             active = [self._supervised(status, opened) for status in self._statuses if _polls(status)]
             for status in self._statuses:
                 if not _polls(status):
@@ -96,6 +96,28 @@ class Worker:
             await supervise(active, self._drain, grace=worker.grace, jitter=self._jitter)
         report = self._drain.report
         self._telemetry.worker_stopped(finished=report.finished, released=report.released, abandoned=report.abandoned)
+
+    @property
+    def _streams(self) -> list[EventSourceMapping]:
+        return [mapping for mapping in self._config.mappings if mapping.stream]
+
+    @asynccontextmanager
+    async def _open_store(self, clients: AwsClients) -> AsyncIterator[LeaseStore]:
+        """`clients` may be opened later: what needs them is asked for later."""
+        worker = self._config.worker
+        path = worker.state.path.absolute() if isinstance(worker.state, SqliteState) else None
+        created = path is not None and (not path.exists() or path.stat().st_size == 0)
+        opening = open_store(
+            worker.state,
+            connect=partial(clients.client, "dynamodb", retries=True),
+            worker=worker.id,
+            capacity_used=self._telemetry.capacity_used,
+            starts=starts_of(self._streams),
+        )
+        async with opening as store:
+            table = f"dynamodb://{worker.state.table}" if isinstance(worker.state, DynamodbState) else "memory"
+            self._telemetry.state_opened(path=str(path or table), created=created)
+            yield store
 
     def _aws_clients(self) -> AwsClients:
         return AwsClients(lean=self._config.worker.client == "lean", tell_road=self._telemetry.client_chosen)

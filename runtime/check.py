@@ -3,6 +3,7 @@
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from handlers.destinations import open_destination
 from handlers.invoker import FunctionSpec
@@ -13,12 +14,14 @@ from pollers.errors import SourceError
 from pollers.record import LATEST
 from pollers.sqs import SqsQueue
 from runtime import app as _worker  # noqa: F401  # handlers are to find everything loaded that a worker has
-from runtime.config import Config, Handlers, Problem, SqliteState
+from runtime.config import Config, DynamodbState, Handlers, Problem, SqliteState
 from runtime.core.mapping import EventSourceMapping
 from runtime.leases import StateError
 from runtime.opening import not_counted, open_stream
 from runtime.queue_facts import queue_warnings
+from runtime.stores.dynamodb.opening import dynamodb_store
 from runtime.stores.sqlite_file import check_file
+from runtime.stream_parts import scope_of, starts_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +121,10 @@ async def check_online(config: Config) -> OnlineFindings:
                     await _check_stream(clients, mapping)
             except SourceError as error:
                 problems.append(finding(str(error)))
+            try:
+                await _check_table(clients, config, mapping)
+            except StateError as error:
+                problems.append(finding(str(error)))
             if mapping.stream is not None and mapping.stream.destination is not None:
                 probe = await open_destination(mapping.stream.destination, clients, region=mapping.region).probe()
                 if probe is not None:
@@ -148,3 +155,18 @@ async def _check_stream(clients: AwsClients, mapping: EventSourceMapping) -> Non
     if shards:
         reader = await stream.open_shard(shards[-1].id, LATEST)
         await reader.read(limit=1)
+
+
+async def _check_table(clients: AwsClients, config: Config, mapping: EventSourceMapping) -> None:
+    """Whether a stream's state table can be read and written, which makes and changes nothing. Raises StateError."""
+    state = config.worker.state
+    if mapping.stream is None or not isinstance(state, DynamodbState):
+        return
+    store = dynamodb_store(
+        state,
+        partial(clients.client, "dynamodb", retries=True),
+        worker=config.worker.id,
+        capacity_used=lambda _kind, _operation, _units: None,
+        starts=starts_of([mapping]),
+    )
+    await store.check_writable(scope_of(mapping))

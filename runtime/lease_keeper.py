@@ -139,12 +139,18 @@ class LeaseKeeper:
         try:
             began = now()
             rows = await self._store.renew([held.lease for held in due])
+            failures = []
             for held, row in zip(due, rows, strict=True):
                 if row is None:
                     held.lose()
+                elif isinstance(row, StateError):
+                    failures.append(row)
                 else:
                     held.lease, held.written = row, began
-            self._telemetry.state_answered(who="renewals")
+            if failures:
+                self._telemetry.state_failed(failures[0], who="renewals")
+            else:
+                self._telemetry.state_answered(who="renewals")
         except StateError as error:
             self._telemetry.state_failed(error, who="renewals")
         finally:

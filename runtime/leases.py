@@ -22,7 +22,8 @@ class StateError(UserError):
 class LeaseStore(Protocol):
     """Keeps leases. Safe for concurrent calls, from several processes where the store is shared by them.
 
-    Every call is atomic. Raises StateError and nothing else of its own.
+    Every call is atomic, for each lease. Raises StateError and nothing else of its own; a call that raised may have been carried
+    out, and when it is made again it does no harm.
     """
 
     async def load(self, scope: str) -> list[Lease]:
@@ -37,17 +38,18 @@ class LeaseStore(Protocol):
         ...
 
     async def create(self, leases: Sequence[Lease]) -> None:
-        """Write those that do not exist; one that exists stays as it is. All or nothing."""
+        """Write those that do not exist; one that exists stays as it is. All or nothing, as far as the store can."""
         ...
 
     async def take(self, lease: Lease, owner: str) -> Lease | None:
         """Make `owner` the owner if the counter is still `lease`'s; clears `wanted_by`. None: somebody was faster."""
         ...
 
-    async def renew(self, leases: Sequence[Lease]) -> list[Lease | None]:
+    async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease | StateError | None]:
         """Add 1 to the counter of each that is as last seen (owner and counter); gives the rows as they are now, in that order.
 
-        None stands for one that was lost. `wanted_by` may have been set by somebody in the meantime.
+        None stands for one that was lost, an error for one of which it is not known: it may work the next time. `wanted_by` may
+        have been set by somebody in the meantime.
         """
         ...
 

@@ -1,6 +1,6 @@
 """What a mapping of a stream is put together from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -8,6 +8,7 @@ import anyio
 
 from handlers.destinations import FailureDestination
 from handlers.invoker import FunctionSpec, Invoker
+from pollers.record import PositionKind
 from pollers.source import StreamSource, StreamSpec
 from runtime.core.mapping import EventSourceMapping, StreamSettings
 from runtime.drain import Drain
@@ -66,4 +67,14 @@ class StreamParts:
     @property
     def scope(self) -> str:
         """Whose leases these are (`Lease.scope`)."""
-        return f"{self.mapping.name} {self.mapping.source_arn}"
+        return scope_of(self.mapping)
+
+
+def scope_of(mapping: EventSourceMapping) -> str:
+    return f"{mapping.name} {mapping.source_arn}"
+
+
+def starts_of(mappings: Iterable[EventSourceMapping]) -> dict[str, float]:
+    """By name the StartingPositionTimestamp of those that have one."""
+    starts = {mapping.name: mapping.stream.start for mapping in mappings if mapping.stream is not None}
+    return {name: start.timestamp for name, start in starts.items() if start.kind is PositionKind.AT_TIMESTAMP}

@@ -62,6 +62,12 @@ class Telemetry:
             (*_LABELS, "service", "operation", "outcome"),
             registry=self.registry,
         )
+        self.capacity = Counter(
+            "esm_state_capacity_units",
+            "Capacity units of DynamoDB that leases and checkpoints took; kind: read, write.",
+            ("kind", "operation"),
+            registry=self.registry,
+        )
         self.iterator_age = self._gauge(
             "esm_iterator_age_seconds", "Age of the last record of the oldest batch in flight (MET-35)."
         )
@@ -89,6 +95,10 @@ class Telemetry:
     def state_opened(self, *, path: str, created: bool) -> None:
         """`created`: there was nothing, so every mapping of a stream begins at its StartingPosition."""
         self._log.info("state_created" if created else "state_opened", path=path)
+
+    def capacity_used(self, kind: str, operation: str, units: float) -> None:
+        """Of a state in DynamoDB; `kind`: read or write."""
+        self.capacity.labels(kind, operation).inc(units)
 
     def client_chosen(self, service: str, endpoint: str, reason: str | None) -> None:
         """`reason`: why it is the SDK's client that makes the hot requests; None when it is the lean one."""

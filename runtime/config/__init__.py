@@ -25,16 +25,18 @@ from runtime.config.functions import read_functions
 from runtime.config.mappings import read_mappings
 from runtime.config.nodes import Entry, Report, read_entries
 from runtime.config.problems import ConfigError, Handlers, Problem, in_order, shown, suggestion
-from runtime.config.worker import MemoryState, SqliteState, WorkerConfig, new_worker_id, read_worker
+from runtime.config.worker import DynamodbState, MemoryState, SqliteState, State, WorkerConfig, new_worker_id, read_worker
 from runtime.core.mapping import EventSourceMapping
 
 __all__ = [
     "Config",
     "ConfigError",
+    "DynamodbState",
     "Handlers",
     "MemoryState",
     "Problem",
     "SqliteState",
+    "State",
     "WorkerConfig",
     "in_order",
     "load_config",
@@ -164,8 +166,9 @@ def _config(
 ) -> Config:
     functions = read_functions(report, sections["functions"], folder) if "functions" in sections else None
     mappings = read_mappings(report, sections["mappings"], functions, clock()) if "mappings" in sections else None
-    streams = mappings is not None and any(mapping.stream is not None for mapping in mappings.values)
-    worker = read_worker(worker_part.report, worker_part.entry, new_id, streams=streams)
+    streams = [mapping for mapping in mappings.values if mapping.stream is not None] if mappings else []
+    names, enabled = [mapping.name for mapping in streams], [mapping.name for mapping in streams if mapping.enabled]
+    worker = read_worker(worker_part.report, worker_part.entry, new_id, streams=names, enabled=enabled)
     other = [] if worker_part.report is report else worker_part.report.problems
     problems = [*in_order(report.problems), *in_order(other)]
     if functions is None:  # then there is a problem

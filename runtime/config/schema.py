@@ -139,9 +139,10 @@ class Worker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     state: Annotated[
         str,
         Meta(
-            description="Checkpoints and leases: memory:// or sqlite:///PATH. "
-            "A PATH that starts with ./ or ../ is relative to where the worker runs.",
-            examples=["memory://", "sqlite:///var/lib/esm/state.db"],
+            description="Checkpoints and leases: memory://, sqlite:///PATH, or dynamodb://TABLE for workers on several machines. "
+            "A PATH that starts with ./ or ../ is relative to where the worker runs. In TABLE, {mapping} is the mapping's name; "
+            "?create=false leaves making it to you, &region=NAME puts it elsewhere than the source.",
+            examples=["memory://", "sqlite:///var/lib/esm/state.db", "dynamodb://esm-{mapping}"],
         ),
     ] = "sqlite:///./.esm/state.db"
     http: Annotated[

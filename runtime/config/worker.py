@@ -1,12 +1,15 @@
 """`worker`: the process itself."""
 
+import re
 import secrets
 import socket
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv6Address
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
+from urllib.parse import parse_qsl
 
 from runtime.config import schema
 from runtime.config.nodes import Entry, Report
@@ -16,6 +19,10 @@ from runtime.config.reading import Block, read_block
 _HIGHEST_PORT: Final = 65_535
 _WHERE: Final = "worker"
 _SQLITE: Final = "sqlite:///"
+_DYNAMODB: Final = "dynamodb://"
+MAPPING: Final = "{mapping}"
+_TABLE: Final = re.compile(r"[a-zA-Z0-9_.-]{3,255}")
+_REGION: Final = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]+")
 _LONG_POLL: Final = 20
 """Seconds (SQS-30)."""
 
@@ -34,11 +41,29 @@ class SqliteState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DynamodbState:
+    """Checkpoints and leases in DynamoDB, a table for each mapping."""
+
+    table: str
+    """Its name; `{mapping}` stands for that of the mapping."""
+    create: bool = True
+    """Make a table that is not there, and its index."""
+    region: str | None = None
+    """None: that of the mapping's source."""
+
+    def table_of(self, mapping: str) -> str:
+        return self.table.replace(MAPPING, mapping)
+
+
+State: TypeAlias = MemoryState | SqliteState | DynamodbState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerConfig:
     """What `worker` says, with defaults filled in."""
 
     id: str
-    state: MemoryState | SqliteState
+    state: State
     http_host: str
     """Without brackets."""
     http_port: int
@@ -61,10 +86,12 @@ def new_worker_id() -> str:
     return f"{socket.gethostname()}-{secrets.token_hex(4)}"
 
 
-def read_worker(report: Report, entry: Entry | None, new_id: Callable[[], str], *, streams: bool) -> WorkerConfig:
+def read_worker(
+    report: Report, entry: Entry | None, new_id: Callable[[], str], *, streams: Collection[str], enabled: Collection[str]
+) -> WorkerConfig:
     """Read the block, or give the defaults when there is none. Means something only when nothing was reported.
 
-    `streams`: there are mappings of streams, whose positions the state keeps.
+    `streams`: the names of the mappings of streams, whose positions the state keeps; `enabled`: those that run.
     """
     part = report.part()
     if entry is None:
@@ -75,7 +102,7 @@ def read_worker(report: Report, entry: Entry | None, new_id: Callable[[], str], 
     host, port = _address(part, block)
     config = WorkerConfig(
         id=worker.id or new_id(),
-        state=_state(part, block),
+        state=_state(part, block, enabled),
         http_host=host,
         http_port=port,
         client=worker.client,
@@ -92,14 +119,14 @@ def read_worker(report: Report, entry: Entry | None, new_id: Callable[[], str], 
     if streams and isinstance(config.state, MemoryState):
         message = (
             "state is memory://, so the positions of stream mappings end with the process and the next one begins at "
-            "StartingPosition again: use sqlite:///PATH to go on where it ended"
+            "StartingPosition again: use sqlite:///PATH or dynamodb://TABLE to go on where it ended"
         )
         report.warning(block.line_of("state"), message, _WHERE)
     report.take(part, _WHERE)
     return config
 
 
-def _state(part: Report, block: Block[schema.Worker]) -> MemoryState | SqliteState:
+def _state(part: Report, block: Block[schema.Worker], mappings: Collection[str]) -> State:
     """`sqlite:///PATH`: the path begins at the root, as in every URL, unless it begins with `./` or `../`."""
     text = block.value.state
     if text == "memory://":
@@ -107,12 +134,47 @@ def _state(part: Report, block: Block[schema.Worker]) -> MemoryState | SqliteSta
     path = text.removeprefix(_SQLITE)
     if text.startswith(_SQLITE) and path.strip("/") and not path.endswith("/"):
         return SqliteState(path=Path(path if path.startswith(("./", "../")) else f"/{path.lstrip('/')}"))
-    if text.startswith("dynamodb://"):
-        message = "state in DynamoDB is not supported yet: use sqlite:///PATH or memory://"
-    else:
-        message = f"state is {shown(text)!r}, but it must be memory:// or sqlite:///PATH, as in sqlite:///var/lib/esm/state.db"
+    forms = "memory://, sqlite:///PATH or dynamodb://TABLE"
+    message = f"state is {shown(text)!r}, but it must be {forms}, as in sqlite:///var/lib/esm/state.db"
+    if text.startswith(_DYNAMODB):
+        try:
+            return _dynamodb(text.removeprefix(_DYNAMODB), mappings)
+        except _BadState as problem:
+            message = str(problem)
     part.problem(block.line_of("state"), message)
     return MemoryState()
+
+
+class _BadState(ValueError):
+    """The text is for the user."""
+
+
+def _dynamodb(text: str, mappings: Collection[str]) -> DynamodbState:
+    """`TABLE?create=false&region=eu-west-1`. Raises _BadState."""
+    table, _, query = text.partition("?")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    for name in options:
+        if name not in ("create", "region"):
+            raise _BadState(f"state has the option {shown(name)!r}, but there are create and region, as in ?create=false")
+    if options.get("create", "true") not in ("true", "false"):
+        raise _BadState(f"state has create={shown(options['create'])}, but it must be true or false")
+    region = options.get("region")
+    if region is not None and _REGION.fullmatch(region) is None:
+        raise _BadState(f"state has region={shown(region)}, but it must be a region, as eu-west-1")
+    state = DynamodbState(table=table, create=options.get("create") != "false", region=region)
+    for name in sorted(mappings) or ["any"]:
+        if _TABLE.fullmatch(state.table_of(name)) is None:
+            made = f" for mapping {name}" if MAPPING in table else ""
+            rule = "3 to 255 letters, digits, dots, dashes and underscores"
+            raise _BadState(f"state names the table {shown(state.table_of(name))!r}{made}, but a table's name has {rule}")
+    tables = Counter(map(state.table_of, mappings))
+    shared = sorted(name for name in mappings if tables[state.table_of(name)] > 1)
+    if shared:
+        raise _BadState(
+            f"state is one table for the mappings {', '.join(shared)}, but the shards of two streams have the same ids, and KCL "
+            f"has a table for each application: put the mapping into its name, as dynamodb://{table}-{MAPPING}"
+        )
+    return state
 
 
 def _address(part: Report, block: Block[schema.Worker]) -> tuple[str, int]:

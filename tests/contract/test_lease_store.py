@@ -10,10 +10,10 @@ import pytest
 from msgspec.structs import replace
 
 from pollers.record import LATEST, SHARD_END, TRIM_HORIZON, Position
-from runtime.config.worker import MemoryState, SqliteState
 from runtime.leases import Lease, LeaseStore
-from runtime.stores import open_store
+from runtime.stores.memory import MemoryStore
 from runtime.stores.sqlite import SqliteStore
+from tests.fakes.dynamodb_table import FakeDynamodb, fake_store
 
 Two: TypeAlias = tuple[LeaseStore, LeaseStore]
 Open: TypeAlias = Callable[[], AbstractAsyncContextManager[Two]]
@@ -25,17 +25,24 @@ HUGE = "49590338271490256608559692538361571095921575989136588898"
 
 @asynccontextmanager
 async def two_in_memory(_folder: Path) -> AsyncIterator[Two]:
-    async with open_store(MemoryState()) as store:
-        yield store, store
+    store = MemoryStore()
+    yield store, store
 
 
 @asynccontextmanager
 async def two_on_a_file(folder: Path) -> AsyncIterator[Two]:
-    async with open_store(SqliteState(path=folder / "state.db")) as first, SqliteStore.open(folder / "state.db") as second:
+    async with SqliteStore.open(folder / "state.db") as first, SqliteStore.open(folder / "state.db") as second:
         yield first, second
 
 
-STORES = {"memory": two_in_memory, "sqlite": two_on_a_file}
+@asynccontextmanager
+async def two_on_a_fake_table(_folder: Path) -> AsyncIterator[Two]:
+    client = FakeDynamodb()
+    yield fake_store(client, worker="w1"), fake_store(client, worker="w2")
+
+
+STORES = {"memory": two_in_memory, "sqlite": two_on_a_file, "dynamodb": two_on_a_fake_table}
+"""On real tables: `test_lease_store_on_tables.py`."""
 
 
 @pytest.fixture(params=STORES)
@@ -66,7 +73,7 @@ async def test_what_is_created_is_loaded_by_the_other_worker_field_by_field(two_
     full = Lease(
         scope=SCOPE,
         shard="shard-2",
-        parents=("shard-0", 'sh"ard é'),
+        parents=('sh"ard é', "shard-0"),
         checkpoint=Position.after(HUGE),
         window='{"start": "ü"}',
         owner="me",
@@ -92,7 +99,7 @@ async def test_every_kind_of_position_comes_back(two_stores: Open, position: Pos
 async def test_scopes_do_not_see_each_other(two_stores: Open) -> None:
     async with two_stores() as (mine, yours):
         held = await taken(mine)
-        other = replace(held, scope=f"{SCOPE}2")
+        other = replace(held, scope=f"2{SCOPE}")
         assert await mine.load(other.scope) == []
         assert await mine.renew([other]) == [None]
         await mine.create([other])
@@ -189,7 +196,7 @@ async def test_a_renewal_is_needed_for_what_was_seen_before_it(two_stores: Open)
         held = await taken(mine)
         (renewed,) = await mine.renew([held])
         assert await mine.checkpoint(held, SHARD_END) is None
-        assert renewed is not None
+        assert isinstance(renewed, Lease)
         assert await mine.checkpoint(renewed, SHARD_END) == replace(renewed, checkpoint=SHARD_END, counter=3)
 
 
@@ -230,7 +237,7 @@ async def test_a_lease_is_wanted_by_one_at_a_time_and_of_the_owner_who_was_seen(
         assert await yours.want(held, "you"), "the counter may have moved"
         assert await yours.want(held, "third") is False
         assert await only(mine) == replace(held, counter=2, wanted_by="you")
-        assert renewed is not None
+        assert isinstance(renewed, Lease)
         assert await mine.checkpoint(renewed, SHARD_END) == replace(held, counter=3, wanted_by="you", checkpoint=SHARD_END)
 
 

@@ -98,7 +98,7 @@ def test_tables_are_listed_by_the_page() -> None:
         ({"StreamSpecification": {"StreamEnabled": True}}, "StreamViewType must be given"),
         ({"StreamSpecification": {"StreamEnabled": False, "StreamViewType": "KEYS_ONLY"}}, "StreamViewType must be given"),
         ({"StreamSpecification": {"StreamEnabled": True, "StreamViewType": "ALL"}}, "the StreamViewType ALL"),
-        ({"GlobalSecondaryIndexes": []}, "does not support GlobalSecondaryIndexes in CreateTable"),
+        ({"LocalSecondaryIndexes": []}, "does not support LocalSecondaryIndexes in CreateTable"),
     ],
 )
 def test_a_table_that_cannot_be_made_is_refused_and_says_why(change: dict[str, Any], names: str) -> None:
@@ -178,7 +178,11 @@ def test_a_condition_that_does_not_hold_refuses_the_write() -> None:
         ("PutItem", {"Item": {"id": {"S": "a"}, "x": {"S": "x" * 409_600}}}, "maximum allowed size"),
         ("PutItem", {"Item": {"id": {"S": "a"}}, "Expected": {}}, "does not support Expected in PutItem"),
         ("PutItem", {"Item": {"id": {"S": "a"}}, "ReturnValues": "ALL_NEW"}, "the value ALL_NEW for ReturnValues"),
-        ("PutItem", {"Item": {"id": {"S": "a"}}, "ReturnConsumedCapacity": "TOTAL"}, "does not support ReturnConsumedCapacity"),
+        (
+            "PutItem",
+            {"Item": {"id": {"S": "a"}}, "ReturnConsumedCapacity": "INDEXES"},
+            "does not support the value INDEXES for ReturnConsumedCapacity",
+        ),
         ("GetItem", {"Key": {"id": {"S": "a"}, "x": {"S": "a"}}}, "does not match the schema"),
         ("GetItem", {"Key": {}}, "does not match the schema"),
         ("GetItem", {"Key": {"id": {"S": "a"}}, "ProjectionExpression": "x"}, "does not support ProjectionExpression"),

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from runtime.local.dynamodb import item_operations, stream_operations, table_operations
+from runtime.local.dynamodb import item_operations, stream_operations, table_operations, transactions
 from runtime.local.dynamodb.call import Answer, Call
 from runtime.local.dynamodb.controls import controls, inspect
 from runtime.local.dynamodb.iterators import ShardIterator
@@ -32,6 +32,7 @@ ITEMS: Final[dict[str, Callable[[Call], Answer]]] = {
     "BatchWriteItem": item_operations.batch_write_item,
     "Scan": item_operations.scan,
     "Query": item_operations.query,
+    "TransactWriteItems": transactions.transact_write_items,
 }
 _NAMESPACE: Final = "com.amazonaws.dynamodb.v20120810#"
 _NAMESPACES: Final = {

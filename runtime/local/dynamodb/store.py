@@ -5,12 +5,16 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
+from runtime.local.dynamodb.indexes import KeyAttribute
 from runtime.local.dynamodb.refusals import in_use, invalid, not_found
+from runtime.local.dynamodb.schemas import key_schema
 from runtime.local.dynamodb.shards import RETENTION
 from runtime.local.dynamodb.streams import Stream, View
-from runtime.local.dynamodb.tables import KeyAttribute, Table
+from runtime.local.dynamodb.tables import Table
 
 _MILLISECOND = 0.001
+_REMEMBERED = 600.0
+"""Seconds for which a transaction's token is known."""
 
 
 class DynamoDB:
@@ -24,12 +28,14 @@ class DynamoDB:
         self._rng = self._seeded()
         self._tables: dict[tuple[str, str, str], Table] = {}
         self._streams: dict[str, tuple[Table, Stream]] = {}
+        self._transactions: dict[tuple[str, str], tuple[float, object]] = {}
 
     def reset(self) -> None:
         """Back to the first moment, with the seed begun anew."""
         self.new_stream_shards = 1
         self._tables.clear()
         self._streams.clear()
+        self._transactions.clear()
         self._rng = self._seeded()
 
     def _seeded(self) -> Random:
@@ -84,6 +90,17 @@ class DynamoDB:
             table.advance(self.clock())
         return list(self._tables.values())
 
+    def transact(self, account: str, token: str, what: object) -> None:
+        """Remember a transaction that was carried out."""
+        now = self.clock()
+        self._transactions = {key: each for key, each in self._transactions.items() if each[0] > now}
+        self._transactions[account, token] = (now + _REMEMBERED, what)
+
+    def transacted(self, account: str, token: str) -> object | None:
+        """What was carried out under this token in the last ten minutes."""
+        until, what = self._transactions.get((account, token), (0.0, None))
+        return what if until > self.clock() else None
+
     # Streams
 
     def enable_stream(self, table: Table, view: View) -> Stream:
@@ -101,7 +118,7 @@ class DynamoDB:
             table_arn=table.arn,
             table=table.name,
             view=view,
-            key_schema=key_schema(table),
+            key_schema=key_schema(table.keys),
             shards=self.new_stream_shards,
             now=now,
             rng=self._rng,
@@ -138,8 +155,3 @@ class DynamoDB:
         ]
         for arn in gone:
             del self._streams[arn]
-
-
-def key_schema(table: Table) -> list[dict[str, str]]:
-    kinds = ("HASH", "RANGE")
-    return [{"AttributeName": key.name, "KeyType": kind} for key, kind in zip(table.keys, kinds, strict=False)]

@@ -5,37 +5,51 @@ from typing import Any, Final
 
 from runtime.local.dynamodb.call import Answer, Call
 from runtime.local.dynamodb.refusals import invalid, not_found, serialization, unsupported
-from runtime.local.dynamodb.store import key_schema
+from runtime.local.dynamodb.schemas import (
+    change_indexes,
+    check_all_used,
+    definitions,
+    description_of,
+    key_schema,
+    read_index,
+    read_keys,
+)
 from runtime.local.dynamodb.streams import View
-from runtime.local.dynamodb.tables import KeyAttribute, Table
+from runtime.local.dynamodb.tables import Table
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9_.-]{3,255}")
 _MOST_TABLES: Final = 100
 _BILLING: Final = ("BillingMode", "ProvisionedThroughput")
-_ROLES: Final = ("HASH", "RANGE")
 
 
 def create_table(call: Call) -> Answer:
-    call.check_parameters({"TableName", "AttributeDefinitions", "KeySchema", "StreamSpecification", *_BILLING})
+    call.check_parameters(
+        {"TableName", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "StreamSpecification", *_BILLING}
+    )
     name = call.text("TableName")
     if _NAME.fullmatch(name) is None:
         constraint = "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+ and have 3 to 255 characters"
         raise invalid(f"1 validation error detected: Value '{name}' at 'tableName' failed to satisfy constraint: {constraint}")
-    keys, view = _keys(call), _view(call)
+    given, kinds, view = call.parts("GlobalSecondaryIndexes"), _kinds(call), _view(call)
+    keys = read_keys(call.body.get("KeySchema"), kinds)
+    indexes = [read_index(each, kinds) for each in given]
+    check_all_used(kinds, keys, *(index.keys for index in indexes))
     billing = {parameter: call.body[parameter] for parameter in _BILLING if parameter in call.body}
     if billing.get("BillingMode", "PROVISIONED") == "PROVISIONED" and "ProvisionedThroughput" not in billing:
         message = "ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED"
         raise invalid(f"One or more parameter values were invalid: {message}")
     caller = call.caller
     table = call.store.create(name, account=caller.account, region=caller.region, keys=keys, billing=billing)
+    table.indexes = {index.name: index for index in indexes}
     if view is not None:
         call.store.enable_stream(table, view)
     return {"TableDescription": _description(table)}
 
 
 def update_table(call: Call) -> Answer:
-    call.check_parameters({"TableName", "StreamSpecification", "AttributeDefinitions", *_BILLING})
+    call.check_parameters({"TableName", "StreamSpecification", "AttributeDefinitions", "GlobalSecondaryIndexUpdates", *_BILLING})
     table = _known_table(call)
+    change_indexes(table, call.parts("GlobalSecondaryIndexUpdates"), _kinds(call))
     if "StreamSpecification" in call.body:
         view = _view(call)
         if view is None:
@@ -98,23 +112,9 @@ def _known_table(call: Call) -> Table:
     return found
 
 
-def _keys(call: Call) -> tuple[KeyAttribute, ...]:
-    kinds = {entry.get("AttributeName"): entry.get("AttributeType") for entry in call.parts("AttributeDefinitions")}
-    schema = call.parts("KeySchema")
-    if not schema or tuple(entry.get("KeyType") for entry in schema) != _ROLES[: len(schema)]:
-        raise invalid("Invalid KeySchema: it must have a HASH key, and may have a RANGE key after it")
-    keys = []
-    for entry in schema:
-        name = entry.get("AttributeName")
-        kind = kinds.get(name)
-        if not isinstance(name, str) or kind not in ("S", "N", "B"):
-            message = f"Some index key attributes are not defined in AttributeDefinitions as S, N or B. Keys: [{name}]"
-            raise invalid(f"One or more parameter values were invalid: {message}")
-        keys.append(KeyAttribute(name=name, kind=kind))
-    if len(kinds) != len(keys) or len({key.name for key in keys}) != len(keys):
-        message = "Number of attributes in KeySchema does not exactly match number of attributes defined in AttributeDefinitions"
-        raise invalid(f"One or more parameter values were invalid: {message}")
-    return tuple(keys)
+def _kinds(call: Call) -> dict[str, str]:
+    """AttributeDefinitions: the types of key attributes."""
+    return {str(entry.get("AttributeName")): str(entry.get("AttributeType")) for entry in call.parts("AttributeDefinitions")}
 
 
 def _view(call: Call) -> View | None:
@@ -135,9 +135,9 @@ def _view(call: Call) -> View | None:
 
 def _description(table: Table) -> dict[str, Any]:
     shown: dict[str, Any] = {
-        "AttributeDefinitions": [{"AttributeName": key.name, "AttributeType": key.kind} for key in table.keys],
+        "AttributeDefinitions": definitions(table),
         "TableName": table.name,
-        "KeySchema": key_schema(table),
+        "KeySchema": key_schema(table.keys),
         "TableStatus": "ACTIVE",
         "CreationDateTime": table.created,
         "ProvisionedThroughput": {
@@ -153,6 +153,8 @@ def _description(table: Table) -> dict[str, Any]:
     }
     if table.billing.get("BillingMode") == "PAY_PER_REQUEST":
         shown["BillingModeSummary"] = {"BillingMode": "PAY_PER_REQUEST"}
+    if table.indexes:
+        shown["GlobalSecondaryIndexes"] = [description_of(table, index) for index in table.indexes.values()]
     if table.stream is not None:
         shown |= {"LatestStreamLabel": table.stream.label, "LatestStreamArn": table.stream.arn}
         if table.stream.enabled:

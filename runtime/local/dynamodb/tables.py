@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from runtime.local.dynamodb.conditions import Condition, KeyTest
+from runtime.local.dynamodb.indexes import Index, KeyAttribute
 from runtime.local.dynamodb.refusals import invalid
 from runtime.local.dynamodb.streams import Change, Stream
 from runtime.local.dynamodb.updates import Update
@@ -21,14 +22,6 @@ _INVALID: Final = "One or more parameter values were invalid: "
 _TOO_OLD: Final = 5 * 365 * 24 * 3600
 _MOST_BYTES: Final = 1024 * 1024
 """Of items that one page of a scan or query looks at."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyAttribute:
-    """A part of the primary key; `kind` is S, N or B."""
-
-    name: str
-    kind: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +56,8 @@ class Table:
         self.created = now
         self.stream: Stream | None = None
         """The newest, disabled or not."""
+        self.indexes: dict[str, Index] = {}
+        """Global secondary ones, by name."""
         self.ttl_attribute: str | None = None
         self._items: dict[Hashable, Item] = {}
         self._due: list[tuple[float, int, Hashable]] = []
@@ -99,8 +94,13 @@ class Table:
     def check_item(self, item: Item) -> None:
         """Raises Refused for an item that cannot be put."""
         self.key_of(item)
+        self._check_indexes(item)
         if size_of(item) > LARGEST_ITEM:
             raise invalid("Item size has exceeded the maximum allowed size")
+
+    def _check_indexes(self, item: Item) -> None:
+        for index in self.indexes.values():
+            index.check(item)
 
     # Items
 
@@ -124,6 +124,7 @@ class Table:
         old = self.get(key)
         _check(condition, old)
         new = update.apply(key if old is None else old)
+        self._check_indexes(new)
         if size_of(new) > LARGEST_ITEM:
             raise invalid("Item size to update has exceeded the maximum allowed size")
         self._write(Change(keys=key, old=old, new=new), now)
@@ -153,6 +154,20 @@ class Table:
         elif after is not None:
             found = []
         return self._page(found, limit)
+
+    def query_index(self, index: Index, tests: list[KeyTest], *, limit: int | None, after: Item | None, forward: bool) -> Page:
+        entries = [entry for item in self._items.values() if (entry := index.entry(item, self.keys)) is not None]
+        found = [entry for entry in entries if all(test.holds(entry) for test in tests)]
+        found.sort(key=lambda entry: index.place(entry, self.keys), reverse=not forward)
+        if after is not None:
+            start = index.place(after, self.keys)
+            found = [
+                each
+                for each in found
+                if (index.place(each, self.keys) > start) is forward and index.place(each, self.keys) != start
+            ]
+        page = self._page(found, limit)
+        return page if page.last is None else Page(items=page.items, last=index.key_of(page.items[-1], self.keys))
 
     def _place(self, item: Item) -> Any:
         return tuple(order(item[key.name]) for key in self.keys)

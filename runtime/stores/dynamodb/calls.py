@@ -1,0 +1,81 @@
+"""One call of one table: bounded in time, counted, and with errors as StateErrors.
+
+The law: a call that has begun is not cut off by cancellation, because nobody would know what it did; it ends within
+`LONGEST_CALL`, the client's own tries included.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import anyio
+import anyio.lowlevel
+
+from runtime.leases import StateError
+from runtime.stores.dynamodb.api import Answer, CapacityUsed, DynamodbApi
+from runtime.stores.dynamodb.errors import CONDITION_FAILED, TRANSACTION_CANCELED, code_of, to_state_error
+
+LONGEST_CALL: Final = 5.0
+"""Seconds. Half of the usual failover time: a lease is not yet lost then, and there is time for one more try."""
+_READS: Final = frozenset({"GetItem", "Scan", "Query"})
+_UNCOUNTED: Final = frozenset({"DescribeTable", "CreateTable", "UpdateTable"})
+_EXPECTED: Final = frozenset({CONDITION_FAILED, TRANSACTION_CANCELED})
+
+Connect = Callable[[], Awaitable[DynamodbApi]]
+"""Gives the client, made on first use. Raises what making it raises."""
+
+
+class TableCalls:
+    def __init__(self, connect: Connect, *, table: str, region: str, capacity_used: CapacityUsed) -> None:
+        self.table = table
+        self.region = region
+        self.connect = connect
+        self.capacity_used = capacity_used
+
+    async def call(self, operation: str, request: Mapping[str, Any], *, expected: frozenset[str] = frozenset()) -> Answer:
+        """Raises StateError; of the codes of `expected`, and of conditions that failed, the client's own error."""
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        counted = operation not in _UNCOUNTED
+        asked = {**request, "ReturnConsumedCapacity": "TOTAL"} if counted else dict(request)
+        if operation != "TransactWriteItems":
+            asked["TableName"] = self.table
+        try:
+            with anyio.CancelScope(shield=True), anyio.fail_after(LONGEST_CALL):
+                answer = await self._methods(await self.connect())[operation](**asked)
+        except Exception as error:
+            code = code_of(error)
+            if code in _EXPECTED:  # the units of a refused write are not told; a row of ours has less than a kilobyte
+                self.capacity_used("write", operation, 1.0)
+            if code is not None and code in _EXPECTED | expected:
+                raise
+            raise self.failed(error, operation) from error
+        if counted:
+            self._count(operation, answer)
+        return answer
+
+    def failed(self, error: Exception, operation: str) -> StateError:
+        if isinstance(error, StateError):
+            return error
+        if isinstance(error, TimeoutError):
+            error = TimeoutError(f"nothing for {LONGEST_CALL:.0f} seconds")
+        return to_state_error(error, operation=operation, table=self.table, region=self.region)
+
+    def _count(self, operation: str, answer: Answer) -> None:
+        told = answer.get("ConsumedCapacity") or {}
+        each = told if isinstance(told, list) else [told]
+        units = sum(float(one.get("CapacityUnits", 0)) for one in each)
+        self.capacity_used("read" if operation in _READS else "write", operation, units)
+
+    @staticmethod
+    def _methods(client: DynamodbApi) -> Mapping[str, Callable[..., Awaitable[Answer]]]:
+        return {
+            "DescribeTable": client.describe_table,
+            "CreateTable": client.create_table,
+            "UpdateTable": client.update_table,
+            "GetItem": client.get_item,
+            "PutItem": client.put_item,
+            "UpdateItem": client.update_item,
+            "DeleteItem": client.delete_item,
+            "TransactWriteItems": client.transact_write_items,
+            "Scan": client.scan,
+            "Query": client.query,
+        }

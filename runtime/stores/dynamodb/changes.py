@@ -1,0 +1,275 @@
+"""Every change of a row as one UpdateItem with its condition. Pure: from what was seen and what is wanted to expressions.
+
+KCL writes the same with the legacy parameters (DynamoDBLeaseRefresher, DynamoDBLeaseSerializer). Two things are ours: the
+condition names the owner beside the counter, so that one write does for a lease with and without a hand-off what KCL needs two
+for; and every write leaves a token, so that one whose answer was lost is known again.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, Self
+
+from pollers.record import Position
+from runtime.core.lease import Lease
+from runtime.stores.dynamodb import lock, rows, values
+from runtime.stores.dynamodb.fleet import UPDATED, WorkerRow
+from runtime.stores.dynamodb.leases import checkpoint_of
+from runtime.stores.dynamodb.lock import LockRow
+from runtime.stores.dynamodb.rows import LeaseRow
+from runtime.stores.dynamodb.values import Value
+
+_PENDING: Final = (rows.PENDING, rows.PENDING_SUB_SEQUENCE, rows.PENDING_STATE)
+
+
+class Change:
+    """The expressions of one write. Names are always placeholders: some are words that DynamoDB reserves."""
+
+    def __init__(self) -> None:
+        self._sets: list[str] = []
+        self._removals: list[str] = []
+        self._additions: list[str] = []
+        self._conditions: list[str] = []
+        self._names: dict[str, str] = {}
+        self._values: dict[str, Value] = {}
+
+    def set(self, attributes: Mapping[str, Value]) -> Self:
+        self._sets += [f"{self._name(name)} = {self._value(value)}" for name, value in attributes.items()]
+        return self
+
+    def remove(self, *names: str) -> Self:
+        self._removals += map(self._name, names)
+        return self
+
+    def add(self, name: str, amount: int = 1) -> Self:
+        self._additions.append(f"{self._name(name)} {self._value(values.number(amount))}")
+        return self
+
+    def when(self, *conditions: str) -> Self:
+        self._conditions += conditions
+        return self
+
+    def exists(self, name: str) -> str:
+        return f"attribute_exists({self._name(name)})"
+
+    def missing(self, name: str) -> str:
+        return f"attribute_not_exists({self._name(name)})"
+
+    def equal(self, name: str, value: Value | None) -> str:
+        """None: the attribute is missing."""
+        return self.missing(name) if value is None else f"{self._name(name)} = {self._value(value)}"
+
+    def differs(self, name: str, value: Value) -> str:
+        """It may be missing."""
+        return f"({self.missing(name)} OR {self._name(name)} <> {self._value(value)})"
+
+    def other_than(self, name: str, other: str) -> str:
+        """Of two attributes; the first may be missing."""
+        return f"({self.missing(name)} OR {self._name(name)} <> {self._name(other)})"
+
+    def expressions(self) -> dict[str, Any]:
+        """What an UpdateItem, PutItem or DeleteItem takes of it."""
+        sections = {"SET": self._sets, "REMOVE": self._removals, "ADD": self._additions}
+        update = " ".join(f"{word} {', '.join(parts)}" for word, parts in sections.items() if parts)
+        request: dict[str, Any] = {"ConditionExpression": " AND ".join(self._conditions), "ExpressionAttributeNames": self._names}
+        if update:
+            request["UpdateExpression"] = update
+        if self._values:
+            request["ExpressionAttributeValues"] = self._values
+        return request
+
+    def _name(self, name: str) -> str:
+        self._names[f"#{name}"] = name
+        return f"#{name}"
+
+    def _value(self, value: Value) -> str:
+        placeholder = f":v{len(self._values)}"
+        self._values[placeholder] = value
+        return placeholder
+
+
+# Of our leases. `token` goes into the row.
+
+
+def renew(lease: Lease, token: str) -> Change:
+    return _held(lease, token)
+
+
+def checkpoint(lease: Lease, token: str, position: Position, window: str | None) -> Change:
+    """A position that stays is not written again: the row may say it in another way than we would."""
+    change = _held(lease, token).remove(*_PENDING).set({rows.SWITCHES: values.number(0)})
+    if position != lease.checkpoint:
+        word, start = checkpoint_of(position, before=lease.checkpoint)
+        change.set({rows.CHECKPOINT: values.text(word), rows.SUB_SEQUENCE: values.number(0)})
+        change.remove(rows.START) if start is None else change.set({rows.START: values.text(repr(start))})
+    return change.remove(rows.WINDOW) if window is None else change.set({rows.WINDOW: values.text(window)})
+
+
+def take(lease: Lease, token: str, owner: str) -> Change:
+    change = Change()
+    change.when(change.equal(rows.COUNTER, values.number(lease.counter)))
+    change.set({rows.OWNER: values.text(owner), **_after(lease, token)}).remove(rows.CHECKPOINT_OWNER, rows.UNCLAIMED)
+    named = lease.wanted_by or lease.owner
+    if (named is not None and named != owner) or (lease.wanted_by is not None and lease.owner == owner):
+        change.add(rows.SWITCHES)
+    return change
+
+
+def release(lease: Lease, token: str) -> Change:
+    """To whoever it is to be handed to, as KCL's assign; else to nobody, as KCL's evict. By what was seen of a hand-off."""
+    change = Change()
+    change.when(change.equal(rows.COUNTER, values.number(lease.counter)))
+    change.set(_after(lease, token))
+    if lease.owner is None:
+        _is_nobodys(change, lease)
+        return change.set({rows.UNCLAIMED: values.number(lease.counter + 1)})
+    if lease.wanted_by is None:
+        _is_alone(change, lease.owner, lease.counter)
+        return change.remove(rows.OWNER)
+    change.when(change.equal(rows.CHECKPOINT_OWNER, values.text(lease.owner)))
+    return change.remove(rows.CHECKPOINT_OWNER).set({rows.UNCLAIMED: values.number(lease.counter + 1)})
+
+
+def want(lease: Lease, token: str, worker: str, *, counter: int) -> Change:
+    """KCL's start of a graceful hand-off: the counter stays, so that the owner is not disturbed.
+
+    `counter`: as last seen, for a lease without an owner, which is assigned by this.
+    """
+    change = Change().set({rows.OWNER: values.text(worker), rows.WRITE: values.text(token)})
+    change.when(change.exists(rows.KEY), change.missing(rows.CHECKPOINT_OWNER))
+    change.when(change.equal(rows.OWNER, None if lease.owner is None else values.text(lease.owner)))
+    if lease.owner is None:
+        change.when(change.equal(rows.COUNTER, values.number(counter)))
+        return change.set({rows.UNCLAIMED: values.number(counter)})
+    change.when(change.other_than(rows.UNCLAIMED, rows.COUNTER))
+    return change.set({rows.CHECKPOINT_OWNER: values.text(lease.owner)})
+
+
+def delete(lease: Lease) -> Change:
+    change = Change()
+    return change.when(change.equal(rows.COUNTER, values.number(lease.counter)))
+
+
+def _held(lease: Lease, token: str) -> Change:
+    """A renewal: owner and counter are as seen, whoever wants it by now."""
+    change = Change()
+    change.when(change.equal(rows.COUNTER, values.number(lease.counter)))
+    change.set(_after(lease, token))
+    if lease.owner is None:
+        _is_nobodys(change, lease)
+        return change.set({rows.UNCLAIMED: values.number(lease.counter + 1)})
+    owner = values.text(lease.owner)
+    alone = (change.missing(rows.CHECKPOINT_OWNER), change.equal(rows.OWNER, owner), _claimed(change, lease.counter))
+    return change.when(f"({change.equal(rows.CHECKPOINT_OWNER, owner)} OR ({' AND '.join(alone)}))")
+
+
+def _after(lease: Lease, token: str) -> dict[str, Value]:
+    return {rows.COUNTER: values.number(lease.counter + 1), rows.WRITE: values.text(token)}
+
+
+def _is_alone(change: Change, owner: str, counter: int) -> None:
+    change.when(change.missing(rows.CHECKPOINT_OWNER), change.equal(rows.OWNER, values.text(owner)), _claimed(change, counter))
+
+
+def _claimed(change: Change, counter: int) -> str:
+    return change.differs(rows.UNCLAIMED, values.number(counter))
+
+
+def _is_nobodys(change: Change, lease: Lease) -> None:
+    unclaimed = change.equal(rows.UNCLAIMED, values.number(lease.counter))
+    change.when(change.missing(rows.CHECKPOINT_OWNER), f"({change.missing(rows.OWNER)} OR {unclaimed})")
+
+
+# What only a fleet's leader, or a worker under one, does; in KCL's own terms.
+
+
+def hold(row: LeaseRow, token: str, *, throughput: float | None = None) -> Change:
+    """KCL's renew. With no hand-off in memory it fails when one has begun, and the row that comes back says so."""
+    change = Change()
+    change.when(change.equal(rows.COUNTER, values.number(row.counter)))
+    change.set({rows.COUNTER: values.number(row.counter + 1), rows.WRITE: values.text(token)})
+    if throughput is not None:
+        change.set({rows.THROUGHPUT: rows.throughput_of(throughput)})
+    return change if row.checkpoint_owner else change.when(change.missing(rows.CHECKPOINT_OWNER))
+
+
+def assign(row: LeaseRow, token: str, owner: str) -> Change:
+    """To a new owner, whoever has it: by the leader, or by an old owner that has finished."""
+    change = _as_owned(row).set({rows.OWNER: values.text(owner), rows.WRITE: values.text(token)})
+    change.remove(rows.CHECKPOINT_OWNER).add(rows.COUNTER)
+    if (row.owner is not None and row.owner != owner) or row.checkpoint_owner == owner:
+        change.add(rows.SWITCHES)
+    return change
+
+
+def start_hand_off(row: LeaseRow, token: str, owner: str) -> Change:
+    """Ask the owner to stop; the counter stays. Raises ValueError where there is no owner, or a hand-off already."""
+    if row.owner is None or row.checkpoint_owner is not None:
+        raise ValueError(f"{row.key} cannot be handed over: its owner is {row.owner}, asked already is {row.checkpoint_owner}")
+    change = Change()
+    change.when(change.exists(rows.KEY), change.equal(rows.OWNER, values.text(row.owner)), change.missing(rows.CHECKPOINT_OWNER))
+    owners = {rows.OWNER: values.text(owner), rows.CHECKPOINT_OWNER: values.text(row.owner)}
+    return change.set({**owners, rows.WRITE: values.text(token)})
+
+
+def evict(row: LeaseRow, token: str) -> Change:
+    """Of a worker that leaves: a hand-off that was asked for is completed, else nobody has it."""
+    change = _as_owned(row).set({rows.WRITE: values.text(token)}).remove(rows.CHECKPOINT_OWNER).add(rows.COUNTER)
+    return change if row.checkpoint_owner else change.remove(rows.OWNER)
+
+
+def describe_shard(*, children: tuple[str, ...] = (), hash_range: tuple[int, int] | None = None) -> Change:
+    """Facts about a shard, which do not change: without a look at the counter."""
+    change = Change()
+    return change.set(rows.meta_of(children=children, hash_range=hash_range)).when(change.exists(rows.KEY))
+
+
+def _as_owned(row: LeaseRow) -> Change:
+    change = Change()
+    owners = {rows.OWNER: row.owner, rows.CHECKPOINT_OWNER: row.checkpoint_owner}
+    tests = [change.equal(name, None if owner is None else values.text(owner)) for name, owner in owners.items()]
+    return change.when(change.exists(rows.KEY), *tests)
+
+
+# The lock row and the workers' rows
+
+
+def acquire_lock(seen: LockRow | None, mine: LockRow) -> Change:
+    """`seen`: a lock that is free (`LockWatch`); None: there is none."""
+    change = Change().set(mine.written()).remove(lock.RELEASED)
+    if seen is None:
+        return change.when(change.missing(rows.KEY))
+    if seen.released:
+        return change.when(change.equal(lock.RELEASED, values.text("1")), change.equal(lock.VERSION, values.text(seen.version)))
+    return change.when(change.exists(rows.KEY), change.equal(lock.VERSION, values.text(seen.version)))
+
+
+def beat_lock(mine: LockRow, version: str) -> Change:
+    change = Change().set(
+        {
+            lock.DURATION: values.text(str(round(mine.lasts * 1000))),
+            lock.VERSION: values.text(version),
+        }
+    )
+    return _is_mine(change, mine)
+
+
+def release_lock(mine: LockRow) -> Change:
+    """For a delete, as KCL has the lock client do it."""
+    return _is_mine(Change(), mine)
+
+
+def _is_mine(change: Change, mine: LockRow) -> Change:
+    version, owner = values.text(mine.version), values.text(mine.owner)
+    return change.when(change.exists(rows.KEY), change.equal(lock.VERSION, version), change.equal(lock.OWNER_NAME, owner))
+
+
+def report_worker(row: WorkerRow) -> Change:
+    """Never over a row that is something else: a worker might be called like a shard."""
+    change = Change().set(row.written())
+    entity = change.equal(rows.ENTITY, row.written()[rows.ENTITY])
+    return change.when(f"({change.missing(rows.KEY)} OR {entity})")
+
+
+def forget_worker(row: WorkerRow) -> Change:
+    """A worker that was not heard of since."""
+    change = Change()
+    return change.when(change.exists(rows.KEY), change.equal(UPDATED, values.number(row.updated)))

@@ -1,0 +1,118 @@
+"""The rows beside the leases: which workers live, and which version of KCL the fleet runs; and all that one scan brings. Pure."""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from runtime.stores.dynamodb import values
+from runtime.stores.dynamodb.lock import ENTITY_LEADER, LockRow, parse_lock
+from runtime.stores.dynamodb.rows import ENTITY, KEY, LeaseRow, parse_lease
+from runtime.stores.dynamodb.values import BadRow, Item, Value
+
+ENTITY_WORKER: Final = "WORKER_METRIC_STATS"
+UPDATED: Final = "lut"
+STATS: Final = "sts"
+RANGES: Final = "opr"
+ENTITY_VERSION: Final = "CLIENT_VERSION_MIGRATION"
+VERSION_KEY: Final = "Migration3.0"
+CLIENT_VERSION: Final = "cv"
+MODIFIED_BY: Final = "mb"
+MODIFIED: Final = "mts"
+HISTORY: Final = "h"
+VERSION_INIT: Final = "CLIENT_VERSION_INIT"
+VERSION_3: Final = "CLIENT_VERSION_3X"
+
+
+class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A sign of life of a worker."""
+
+    worker: str
+    updated: int
+    """Seconds since the epoch, on its own clock."""
+    failing: bool = False
+    """The last sample of one of its metrics is -1: KCL gives it no lease."""
+
+    def written(self) -> dict[str, Value]:
+        """What is set of the row. Without metrics and ranges KCL balances by the throughput that the leases say.
+
+        Not `sup`: that is read as a promise to take part in moving tables.
+        """
+        return {
+            ENTITY: values.text(ENTITY_WORKER),
+            UPDATED: values.number(self.updated),
+            STATS: {"M": {}},
+            RANGES: {"M": {}},
+        }
+
+
+def parse_worker(item: Item) -> WorkerRow:
+    """Raises BadRow."""
+    updated = values.integer_of(item, UPDATED)
+    if updated is None:
+        raise BadRow(f"{UPDATED} is missing")
+    samples = [series.get("L", []) for series in item.get(STATS, {}).get("M", {}).values()]
+    failing = any(each and float(each[-1].get("N", 0)) == -1 for each in samples)
+    return WorkerRow(worker=values.needed_text(item, KEY), updated=updated, failing=failing)
+
+
+class FleetVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """What `Migration3.0` says."""
+
+    version: str
+    by: str = ""
+
+    @property
+    def joinable(self) -> bool:
+        """The whole fleet assigns leases as KCL 3 does, and there is no way back to 2."""
+        return self.version == VERSION_3
+
+
+def version_item(*, by: str, milliseconds: int) -> dict[str, Value]:
+    """The row that a worker of KCL 3 writes into an empty table, with the step that it took there."""
+    said = {MODIFIED_BY: values.text(by), MODIFIED: values.number(milliseconds)}
+    return {
+        KEY: values.text(VERSION_KEY),
+        ENTITY: values.text(ENTITY_VERSION),
+        CLIENT_VERSION: values.text(VERSION_3),
+        HISTORY: {"L": [{"M": {CLIENT_VERSION: values.text(VERSION_INIT), **said}}]},
+        **said,
+    }
+
+
+def parse_version(item: Item) -> FleetVersion:
+    """Raises BadRow."""
+    return FleetVersion(version=values.needed_text(item, CLIENT_VERSION), by=values.text_of(item, MODIFIED_BY) or "")
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything in a table, as a scan met it: the rows of one moment only as far as nobody wrote meanwhile."""
+
+    leases: tuple[LeaseRow, ...]
+    """By key."""
+    workers: tuple[WorkerRow, ...] = ()
+    lock: LockRow | None = None
+    version: FleetVersion | None = None
+
+
+def parse_table(items: Iterable[Item]) -> Snapshot:
+    """Rows of entities that are not known here are passed over. Raises BadRow, which names the row."""
+    leases: list[LeaseRow] = []
+    workers: list[WorkerRow] = []
+    lock, version = None, None
+    for item in items:
+        try:
+            lease = parse_lease(item)
+            entity = values.text_of(item, ENTITY)
+            if lease is not None:
+                leases.append(lease)
+            elif entity == ENTITY_WORKER:
+                workers.append(parse_worker(item))
+            elif entity == ENTITY_LEADER:
+                lock = parse_lock(item)
+            elif entity == ENTITY_VERSION:
+                version = parse_version(item)
+        except BadRow as error:
+            raise BadRow(f"row {item.get(KEY, {}).get('S')!r}: {error}") from error
+    ordered = tuple(sorted(leases, key=lambda lease: lease.key))
+    return Snapshot(leases=ordered, workers=tuple(sorted(workers, key=lambda row: row.worker)), lock=lock, version=version)

@@ -1,0 +1,74 @@
+"""The leader's lock row, as amazon-dynamodb-lock-client writes it: values, and when an observer may take it. Pure.
+
+The law: a lock may be taken when it is not there, when it was released, or when its version has stood still before our own eyes
+for as long as its holder said it would last. Nobody's clock is compared with anybody else's.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from runtime.stores.dynamodb import values
+from runtime.stores.dynamodb.rows import ENTITY, KEY
+from runtime.stores.dynamodb.values import BadRow, Item, Value
+
+LEADER: Final = "Leader"
+ENTITY_LEADER: Final = "LEADER"
+OWNER_NAME: Final = "ownerName"
+DURATION: Final = "leaseDuration"
+VERSION: Final = "recordVersionNumber"
+RELEASED: Final = "isReleased"
+HEARTBEAT: Final = 30.0
+LASTS: Final = 120.0
+"""Seconds, KCL's defaults."""
+
+
+class LockRow(msgspec.Struct, frozen=True, kw_only=True):
+    owner: str
+    version: str
+    """A random text, new with every heartbeat."""
+    lasts: float
+    """Seconds for which its holder need not be heard of."""
+    released: bool = False
+
+    def written(self) -> dict[str, Value]:
+        """The whole row but its key."""
+        return {
+            ENTITY: values.text(ENTITY_LEADER),
+            OWNER_NAME: values.text(self.owner),
+            DURATION: values.text(str(round(self.lasts * 1000))),
+            VERSION: values.text(self.version),
+        }
+
+
+def parse_lock(item: Item) -> LockRow:
+    """Raises BadRow."""
+    if values.text_of(item, KEY) != LEADER:
+        raise BadRow(f"{KEY} is not {LEADER}")
+    duration = values.needed_text(item, DURATION)
+    if not duration.isdecimal():
+        raise BadRow(f"{DURATION} is {duration!r}, not milliseconds")
+    return LockRow(
+        owner=values.needed_text(item, OWNER_NAME),
+        version=values.needed_text(item, VERSION),
+        lasts=int(duration) / 1000,
+        released=values.text_of(item, RELEASED) is not None,
+    )
+
+
+@dataclass(slots=True)
+class LockWatch:
+    """What an observer has seen of the lock so far."""
+
+    version: str | None = None
+    since: float = 0.0
+    """On the observer's monotonic clock: when it first saw that version."""
+
+    def is_free(self, lock: LockRow | None, now: float) -> bool:
+        """Whether it may be taken, after this sight of it."""
+        if lock is None or lock.released:
+            return True
+        if lock.version != self.version:
+            self.version, self.since = lock.version, now
+        return now - self.since >= lock.lasts
