@@ -131,7 +131,8 @@ class World:
     stream: FakeStream = field(default_factory=lambda: FakeStream(wall_clock))
     function: FakeFunction = field(default_factory=FakeFunction)
     store: LeaseStore = field(default_factory=MemoryStore)
-    fleet: FleetRows | None = None
+    stores: "Callable[[str], tuple[LeaseStore, FleetRows]] | None" = None
+    """By a worker's name its way to the state, where workers share shards through a leader."""
     destination: FakeDestination | None = None
     settings: StreamSettings = field(default_factory=lambda: StreamSettings(start=TRIM_HORIZON))
     limits: BatchLimits = field(default_factory=lambda: BatchLimits(records=10))
@@ -165,8 +166,9 @@ class World:
             stream=self.settings,
             criteria=self.criteria,
         )
-        telemetry, drain, wire = Telemetry(), Drain(), Wire(self.store)
-        to_fleet = Wire(self.fleet) if self.fleet is not None else None
+        telemetry, drain = Telemetry(), Drain()
+        store, fleet = (self.store, None) if self.stores is None else self.stores(name)
+        wire, to_fleet = Wire(store), None if fleet is None else Wire(fleet)
         status = MappingStatus(mapping=mapping, state=MappingState.CREATING)
         parts = StreamParts(
             mapping=mapping,

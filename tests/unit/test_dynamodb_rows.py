@@ -122,7 +122,14 @@ def test_every_lease_is_read_as_it_was_written(
     owner: str | None, wanted_by: str | None, position: Position, window: str | None
 ) -> None:
     lease = Lease(
-        scope=SCOPE, shard="s", parents=("p", "q"), checkpoint=position, window=window, owner=owner, wanted_by=wanted_by, counter=7
+        scope=SCOPE,
+        shard="s",
+        parents=("p", "q"),
+        checkpoint=position,
+        window=window,
+        owner=owner,
+        wanted_by=wanted_by,
+        counter=7,
     )
     item = item_of(row_of(lease, source="arn"))
     assert lease_of(parsed(item), SCOPE, start=None) == lease
@@ -132,7 +139,9 @@ def test_every_lease_is_read_as_it_was_written(
 
 def test_what_is_assigned_and_not_claimed_is_so_until_anybody_writes_the_row() -> None:
     row = row_of(Lease(scope=SCOPE, shard="s", checkpoint=LATEST, wanted_by="java-1", counter=7), source="arn")
-    assert lease_of(replace(row, counter=8), SCOPE, start=None).owner == "java-1", "Java has renewed, and knows nothing of the mark"
+    assert lease_of(replace(row, counter=8), SCOPE, start=None).owner == "java-1", (
+        "Java has renewed, and knows nothing of the mark"
+    )
 
 
 def test_an_aggregated_record_that_java_left_in_its_middle_is_read_again_as_a_whole() -> None:
@@ -178,7 +187,9 @@ def test_the_version_row_is_javas_own() -> None:
     assert ours == {**java, "h": {"L": [{"M": {**java["h"]["L"][0]["M"], "mts": {"N": "1795676218927"}}}]}}
 
 
-@pytest.mark.parametrize("version", ["CLIENT_VERSION_2X", "CLIENT_VERSION_UPGRADE_FROM_2X", "CLIENT_VERSION_3X_WITH_ROLLBACK", ""])
+@pytest.mark.parametrize(
+    "version", ["CLIENT_VERSION_2X", "CLIENT_VERSION_UPGRADE_FROM_2X", "CLIENT_VERSION_3X_WITH_ROLLBACK", ""]
+)
 def test_only_a_fleet_of_version_3_without_a_way_back_is_joined(version: str) -> None:
     assert not fleet.FleetVersion(version=version).joinable
 

@@ -21,7 +21,9 @@ TABLE: Final = "esm-orders"
 NEW: Final = Lease(scope=SCOPE, shard="shard-1", checkpoint=TRIM_HORIZON)
 
 
-def failing(operation: str, error: Exception, *, times: int = 1, of: Callable[[Mapping[str, Any]], bool] = lambda _: True) -> Step:
+def failing(
+    operation: str, error: Exception, *, times: int = 1, of: Callable[[Mapping[str, Any]], bool] = lambda _: True
+) -> Step:
     """The next calls of an operation end like this."""
     left = [times]
 

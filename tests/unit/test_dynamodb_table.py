@@ -32,9 +32,7 @@ class Site:
     def __init__(self) -> None:
         self.client = FakeDynamodb()
         self.used: list[tuple[str, str, float]] = []
-        calls = TableCalls(
-            self._connect, table=NAME, region=ME.region, capacity_used=lambda *used: self.used.append(used)
-        )
+        calls = TableCalls(self._connect, table=NAME, region=ME.region, capacity_used=lambda *used: self.used.append(used))
         self.schema = TableSchema(calls, create=True)
         self.table = LeaseTable(calls, tokens=iter(map(str, range(1000))).__next__)
 

@@ -7,8 +7,13 @@ import anyio
 
 from pollers.record import LATEST
 from runtime.core.mapping import StreamSettings
-from runtime.stores.memory import MemoryStore
-from tests.fakes.fleet_rows import MemoryFleet
+from runtime.fleet import FleetRows
+from runtime.leases import Lease, LeaseStore
+from runtime.stores.dynamodb.fleet import ENTITY_WORKER
+from runtime.stores.dynamodb.leases import lease_of
+from runtime.stores.dynamodb.lock import LEADER, LockRow, parse_lock
+from runtime.stores.dynamodb.rows import parse_lease
+from tests.fakes.dynamodb_table import FakeDynamodb, fake_store
 from tests.fakes.stream import STREAM_ARN, FakeStream
 from tests.fakes.stream_worker import FakeStreamWorker, World, wait, wall_clock
 from tests.fakes.virtual_time import virtual_time
@@ -17,10 +22,41 @@ FAILOVER = 10.0
 RENEW = FAILOVER / 3
 
 
-def fleet_of(shards: int) -> tuple[World, MemoryFleet]:
-    store = MemoryStore()
-    fleet = MemoryFleet(store, f"m {STREAM_ARN}")
-    return World(stream=FakeStream(wall_clock, shard_count=shards), store=store, fleet=fleet), fleet
+SCOPE = f"m {STREAM_ARN}"
+
+
+class OnTable(World):
+    """Workers with a client each to one DynamoDB table."""
+
+    client: FakeDynamodb
+
+    def leases(self) -> list[Lease]:
+        rows = [parse_lease(item) for item in self.client.items("esm-m").values()]
+        return [lease_of(row, SCOPE, start=None) for row in rows if row is not None]
+
+    @property
+    def lock(self) -> LockRow | None:
+        item = self.client.items("esm-m").get(LEADER)
+        return None if item is None else parse_lock(item)
+
+    @property
+    def reported(self) -> set[str]:
+        return {key for key, item in self.client.items("esm-m").items() if item["entityType"]["S"] == ENTITY_WORKER}
+
+    def children(self, shard: str) -> set[str]:
+        return set(self.client.items("esm-m")[shard].get("childShardIds", {}).get("SS", ()))
+
+
+def fleet_of(shards: int) -> OnTable:
+    client = FakeDynamodb()
+
+    def stores(worker: str) -> tuple[LeaseStore, FleetRows]:
+        store = fake_store(client, worker=worker)
+        return store, store.fleet(SCOPE)
+
+    world = OnTable(stream=FakeStream(wall_clock, shard_count=shards), stores=stores)
+    world.client = client
+    return world
 
 
 def works_on(worker: FakeStreamWorker) -> set[str]:
@@ -33,20 +69,22 @@ def loads(*workers: FakeStreamWorker) -> list[int]:
 
 @virtual_time
 async def test_one_worker_leads_itself_and_begins_at_once() -> None:
-    world, fleet = fleet_of(4)
+    world = fleet_of(4)
     expected = world.stream.put("a", 20)
     async with world.running():
         await wait(lambda: len(set(chain.from_iterable(world.function.invoked))) == 20, within=3)
-        assert fleet.held_lock is not None
-        assert fleet.held_lock.owner == "w1"
+        lock = world.lock
+        assert lock is not None
+        assert lock.owner == "w1"
+        assert world.reported == {"w1"}
     assert sorted(chain.from_iterable(world.function.invoked)) == sorted(expected)
-    assert fleet.held_lock.released
-    assert fleet.workers == {}
+    assert world.lock is None
+    assert world.reported == set()
 
 
 @virtual_time
 async def test_workers_that_join_get_their_share_and_nothing_moves_after_that() -> None:
-    world, _ = fleet_of(12)
+    world = fleet_of(12)
     async with anyio.create_task_group() as tasks:
         workers = [world.start(tasks, "w1")]
         await wait(lambda: loads(*workers) == [12])
@@ -63,7 +101,7 @@ async def test_workers_that_join_get_their_share_and_nothing_moves_after_that() 
 
 @virtual_time
 async def test_a_dead_workers_shards_are_taken_over_within_failover_and_one_renewal() -> None:
-    world, fleet = fleet_of(9)
+    world = fleet_of(9)
     async with anyio.create_task_group() as tasks:
         leader = world.start(tasks, "w1")
         await wait(lambda: len(works_on(leader)) == 9)
@@ -74,15 +112,15 @@ async def test_a_dead_workers_shards_are_taken_over_within_failover_and_one_rene
         died = anyio.current_time()
         await wait(lambda: len(works_on(leader) | works_on(second)) == 9, within=60)
         assert anyio.current_time() - died <= FAILOVER + RENEW
-        assert fleet.held_lock is not None
-        assert fleet.held_lock.owner == "w1"
+        assert world.lock is not None
+        assert world.lock.owner == "w1"
         leader.drain.begin()
         second.drain.begin()
 
 
 @virtual_time
 async def test_a_dead_leaders_shards_are_taken_over_within_failover_and_one_renewal() -> None:
-    world, fleet = fleet_of(9)
+    world = fleet_of(9)
     async with anyio.create_task_group() as tasks:
         leader = world.start(tasks, "w1")
         await wait(lambda: len(works_on(leader)) == 9)
@@ -93,8 +131,8 @@ async def test_a_dead_leaders_shards_are_taken_over_within_failover_and_one_rene
         died = anyio.current_time()
         await wait(lambda: len(works_on(third) | works_on(second)) == 9, within=60)
         assert anyio.current_time() - died <= FAILOVER + RENEW
-        assert fleet.held_lock is not None
-        assert fleet.held_lock.owner in ("w2", "w3")
+        assert world.lock is not None
+        assert world.lock.owner in ("w2", "w3")
         await anyio.sleep(60)
         assert loads(second, third) == [4, 5]
         second.drain.begin()
@@ -104,7 +142,7 @@ async def test_a_dead_leaders_shards_are_taken_over_within_failover_and_one_rene
 @virtual_time
 async def test_a_leader_that_cannot_reach_the_table_works_on_nothing_when_another_leads() -> None:
     """Its shards are given away when its lock has run out: it must have stopped by then."""
-    world, fleet = fleet_of(6)
+    world = fleet_of(6)
     async with anyio.create_task_group() as tasks:
         leader = world.start(tasks, "w1")
         await wait(lambda: len(works_on(leader)) == 6)
@@ -118,15 +156,15 @@ async def test_a_leader_that_cannot_reach_the_table_works_on_nothing_when_anothe
         assert len(works_on(second)) == 6
         leader.wires[1].cut = False
         await wait(lambda: loads(leader, second) == [3, 3], within=120)
-        assert fleet.held_lock is not None
-        assert fleet.held_lock.owner == "w2"
+        assert world.lock is not None
+        assert world.lock.owner == "w2"
         leader.drain.begin()
         second.drain.begin()
 
 
 @virtual_time
 async def test_a_hand_over_repeats_no_record() -> None:
-    world, _ = fleet_of(4)
+    world = fleet_of(4)
     async with anyio.create_task_group() as tasks:
         first = world.start(tasks, "w1")
         await wait(lambda: len(works_on(first)) == 4)
@@ -145,7 +183,7 @@ async def test_a_hand_over_repeats_no_record() -> None:
 
 @virtual_time
 async def test_whoever_ends_a_shard_makes_the_rows_of_its_children_first() -> None:
-    world, fleet = fleet_of(2)
+    world = fleet_of(2)
     world.settings = StreamSettings(start=LATEST)
     async with anyio.create_task_group() as tasks:
         first = world.start(tasks, "w1")
@@ -158,7 +196,7 @@ async def test_whoever_ends_a_shard_makes_the_rows_of_its_children_first() -> No
         left, right = world.stream.split(follower_shard)
         new += world.stream.put("a", 3) + world.stream.put("b", 3) + world.stream.put("c", 3)
         await wait(lambda: world.checkpoints().get(follower_shard) == "SHARD_END", within=30)
-        assert fleet.children[follower_shard] == (left, right)
+        assert world.children(follower_shard) == {left, right}
         assert {left, right} <= world.checkpoints().keys()
         await wait(lambda: len(set(chain.from_iterable(world.function.invoked))) == len(new), within=30)
         first.drain.begin()
@@ -168,7 +206,7 @@ async def test_whoever_ends_a_shard_makes_the_rows_of_its_children_first() -> No
 
 @virtual_time
 async def test_of_two_with_one_name_only_one_works_on_a_shard() -> None:
-    world, _ = fleet_of(3)
+    world = fleet_of(3)
     async with anyio.create_task_group() as tasks:
         first = world.start(tasks, "w1")
         await wait(lambda: len(works_on(first)) == 3)
@@ -183,7 +221,7 @@ async def test_of_two_with_one_name_only_one_works_on_a_shard() -> None:
 
 @virtual_time
 async def test_the_process_after_a_dead_one_of_the_same_name_goes_on_with_its_shards() -> None:
-    world, _ = fleet_of(3)
+    world = fleet_of(3)
     async with anyio.create_task_group() as tasks:
         first = world.start(tasks, "w1")
         await wait(lambda: len(works_on(first)) == 3)

@@ -11,6 +11,7 @@ from runtime.leases import Lease, StateError
 from runtime.places import Places
 from runtime.stores.dynamodb import changes
 from runtime.stores.dynamodb.errors import StateRejected
+from runtime.stores.dynamodb.fleet_rows import TableFleet
 from runtime.stores.dynamodb.scoped import ScopedTable
 
 _TOGETHER: Final = 20
@@ -77,6 +78,10 @@ class DynamodbStore:
 
     async def delete(self, leases: Sequence[Lease]) -> None:
         await _side_by_side([partial(self._table(lease.scope).delete, lease) for lease in leases])
+
+    def fleet(self, scope: str) -> TableFleet:
+        """What its leader and its workers need beyond leases."""
+        return TableFleet(self._table(scope), tokens=self._table(scope).table.tokens)
 
     async def check(self, scopes: Sequence[str]) -> None:
         """What will not work by itself later is told now. Makes nothing. Raises StateRejected."""
