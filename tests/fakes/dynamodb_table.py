@@ -38,6 +38,8 @@ class FakeDynamodb:
         self.store = store or DynamoDB(seed=0, clock=time.time)
         self.before: Step = nothing
         self.after: Step = nothing
+        self.alter: Callable[[str, Any], Any] = lambda _operation, answer: answer
+        """Makes another answer of one, for what the endpoint's tables never are."""
         self.twice: set[str] = set()
         """Operations whose first answer is lost on the way, so that the client asks again; the second answer arrives."""
         self.asked: list[str] = []
@@ -62,7 +64,7 @@ class FakeDynamodb:
                 answer = {"Error": error, **refused.more}
                 raise ClientError(_converted(answer, encode=False), operation) from None
             await self.after(operation, request)
-            return _converted(answer, encode=False)
+            return self.alter(operation, _converted(answer, encode=False))
 
         return call
 

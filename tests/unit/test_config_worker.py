@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.config import MemoryState, SqliteState, WorkerConfig, new_worker_id
-from tests.unit.test_config_case import FUNCTIONS, MAPPINGS, check, load, problems_of
+from runtime.config import DynamodbState, MemoryState, SqliteState, WorkerConfig, new_worker_id
+from tests.unit.test_config_case import FUNCTIONS, KINESIS, MAPPINGS, TABLE, check, load, problems_of
 
 
 def test_a_worker_has_defaults(tmp_path: Path) -> None:
@@ -81,13 +81,19 @@ def test_http_is_host_and_port(tmp_path: Path, http: str, host: str, port: int) 
         "id: a b  #! visible ASCII characters",
         "id: 12  #! put it in quotes",
         f"id: {'a' * 129}  #! 128 is the most",
-        "state: dynamodb://table  #! state in DynamoDB is not supported yet",
-        "state: postgres://x  #! must be memory:// or sqlite:///PATH",
-        "state: sqlite://state.db  #! must be memory:// or sqlite:///PATH",
-        "state: sqlite:///  #! must be memory:// or sqlite:///PATH",
-        "state: sqlite:///var/  #! must be memory:// or sqlite:///PATH",
-        "state: memory://x  #! must be memory:// or sqlite:///PATH",
-        "state: ''  #! must be memory:// or sqlite:///PATH",
+        "state: dynamodb://  #! a table's name has 3 to 255 letters, digits, dots, dashes and underscores",
+        "state: dynamodb://a b  #! a table's name has 3 to 255 letters",
+        "state: dynamodb://esm/orders  #! a table's name has 3 to 255 letters",
+        "state: 'dynamodb://esm-{name}'  #! a table's name has 3 to 255 letters",
+        "state: dynamodb://esm?create=no  #! state has create=no, but it must be true or false",
+        "state: dynamodb://esm?crate=false  #! state has the option 'crate', but there are create and region",
+        "state: dynamodb://esm?region=Ireland  #! state has region=Ireland, but it must be a region, as eu-west-1",
+        "state: postgres://x  #! must be memory://, sqlite:///PATH or dynamodb://TABLE",
+        "state: sqlite://state.db  #! must be memory://, sqlite:///PATH or dynamodb://TABLE",
+        "state: sqlite:///  #! must be memory://, sqlite:///PATH or dynamodb://TABLE",
+        "state: sqlite:///var/  #! must be memory://, sqlite:///PATH or dynamodb://TABLE",
+        "state: memory://x  #! must be memory://, sqlite:///PATH or dynamodb://TABLE",
+        "state: ''  #! must be memory://, sqlite:///PATH or dynamodb://TABLE",
         "http: 9090  #! must be HOST:PORT",
         "http: ':9090'  #! must be HOST:PORT",
         "http: 127.0.0.1  #! must be HOST:PORT",
@@ -129,3 +135,50 @@ def test_what_is_wrong_with_the_worker_is_a_problem(tmp_path: Path, line: str) -
 
 def test_a_worker_that_is_no_block_is_a_problem(tmp_path: Path) -> None:
     check(tmp_path, FUNCTIONS + MAPPINGS + "worker: [a]  #! worker is a list\n")
+
+
+def streams(*names: str, arns: tuple[str, ...] = (KINESIS, TABLE), more: str = "") -> str:
+    """Mappings of streams."""
+    text = FUNCTIONS + "mappings:\n"
+    for name, arn in zip(names, arns, strict=False):
+        text += f"  - {{name: {name}, FunctionName: orders, EventSourceArn: '{arn}', StartingPosition: LATEST{more}}}\n"
+    return text
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("dynamodb://esm", DynamodbState(table="esm")),
+        ("dynamodb://esm?create=true", DynamodbState(table="esm")),
+        ("dynamodb://esm.a_b-{mapping}?create=false", DynamodbState(table="esm.a_b-{mapping}", create=False)),
+        ("dynamodb://esm?region=us-gov-west-1&create=false", DynamodbState(table="esm", create=False, region="us-gov-west-1")),
+    ],
+)
+def test_a_state_may_be_a_table_with_options(tmp_path: Path, state: str, expected: DynamodbState) -> None:
+    assert load(tmp_path, streams("a") + f"worker: {{state: '{state}'}}\n").worker.state == expected
+
+
+def test_each_mapping_has_a_table_of_its_own(tmp_path: Path) -> None:
+    state = load(tmp_path, streams("a", "b") + "worker: {state: 'dynamodb://esm-{mapping}'}\n").worker.state
+    assert isinstance(state, DynamodbState)
+    assert [state.table_of("a"), state.table_of("b")] == ["esm-a", "esm-b"]
+
+
+def test_a_table_for_two_mappings_is_a_problem_that_shows_the_way_out(tmp_path: Path) -> None:
+    """Shard ids are the same in every stream, and KCL has one table for each application."""
+    text = streams("a", "b") + "worker:\n  state: dynamodb://esm  #! put the mapping into its name, as dynamodb://esm-{mapping}\n"
+    check(tmp_path, text)
+    assert "one table for the mappings a, b" in str(problems_of(tmp_path, text)[0])
+    check(tmp_path, streams("a", "b", more=", Enabled: false") + "worker: {state: dynamodb://esm}\n")
+
+
+def test_a_mapping_whose_name_is_none_for_a_table_is_a_problem(tmp_path: Path) -> None:
+    text = (
+        streams("a" * 64)
+        + f"worker:\n  state: dynamodb://{'x' * 200}-{{mapping}}  #! for mapping {'a' * 64}, but a table's name\n"
+    )
+    check(tmp_path, text)
+
+
+def test_queues_need_no_table(tmp_path: Path) -> None:
+    assert load(tmp_path, FUNCTIONS + MAPPINGS + "worker: {state: dynamodb://esm}\n").worker.state == DynamodbState(table="esm")

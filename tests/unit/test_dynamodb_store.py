@@ -36,11 +36,13 @@ def failing(
 
 
 def lost() -> Exception:
-    return ConnectionClosedError(endpoint_url="http://dynamodb")
+    error: Exception = ConnectionClosedError(endpoint_url="http://dynamodb")
+    return error
 
 
 def refused(code: str) -> Exception:
-    return ClientError({"Error": {"Code": code, "Message": "so it is"}}, "UpdateItem")
+    error: Exception = ClientError({"Error": {"Code": code, "Message": "so it is"}}, "UpdateItem")
+    return error
 
 
 def put(client: FakeDynamodb, **attributes: Any) -> None:
@@ -383,7 +385,7 @@ async def test_a_table_of_another_stream_is_refused_as_long_as_its_rows_are_ther
     client = FakeDynamodb()
     await fake_store(client).create([NEW])
     other = fake_store(client)
-    with pytest.raises(StateError, match="row shard-1 is of .*stream/orders, but the mapping reads .*stream/others: give"):
+    with pytest.raises(StateError, match=r"row shard-1 is of .*stream/orders, but the mapping reads .*stream/others: give"):
         await other.load("orders arn:aws:kinesis:eu-west-1:123456789012:stream/others")
 
 
