@@ -29,6 +29,7 @@ DESTINATIONS: Final = {
     "destination-eventbridge-policy": ["events:PutEvents", "events:DescribeEventBus"],
 }
 """Policy -> what sends, and what `esm check --online` asks."""
+STATE: Final = "state-dynamodb-policy"
 
 
 def statements(name: str) -> list[dict[str, Any]]:
@@ -48,7 +49,28 @@ def requests_of(module: str) -> set[str]:
 
 
 def test_every_policy_is_known_here() -> None:
-    assert {path.stem for path in POLICIES} == {*READERS, *DESTINATIONS}
+    assert {path.stem for path in POLICIES} == {*READERS, *DESTINATIONS, STATE}
+
+
+def test_the_policy_of_the_state_allows_what_its_store_asks_for_and_nothing_else() -> None:
+    """A transaction of conditional puts is PutItem to IAM."""
+    folder = ROOT / "runtime" / "stores" / "dynamodb"
+    source = "".join(path.read_text() for path in folder.glob("*.py"))
+    asked = set(re.findall(r'\bself\.(?:_calls\.call|calls\.call|_do|_pages)\(\s*"(\w+)"', source))
+    asked |= set(re.findall(r'\blegacy\.call\(\s*"(\w+)"', source))
+    known = set(re.findall(r'^\s+"(\w+)": client\.', (folder / "calls.py").read_text(), re.MULTILINE))
+    assert asked == known, "every operation that the client is asked for is here, and the other way round"
+    allowed = {action for statement in statements(STATE) for action in _listed(statement["Action"])}
+    assert allowed == {f"dynamodb:{operation}" for operation in asked if operation != "TransactWriteItems"}
+
+
+def test_without_making_the_table_the_state_needs_all_but_one_statement() -> None:
+    (making,) = [statement for statement in statements(STATE) if statement["Sid"] == "MakeTheTable"]
+    assert making["Action"] == ["dynamodb:CreateTable", "dynamodb:UpdateTable"]
+
+
+def _listed(actions: str | list[str]) -> list[str]:
+    return [actions] if isinstance(actions, str) else actions
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -96,5 +118,5 @@ def test_the_readme_explains_every_policy_and_action(path: Path) -> None:
     assert f"iam/{path.name}" in readme
     for statement in statements(path.stem):
         actions = statement["Action"]
-        for action in [actions] if isinstance(actions, str) else actions:
+        for action in _listed(actions):
             assert f"`{action}`" in readme, action

@@ -1,6 +1,6 @@
 """Who holds a lease believes in it for the failover time from his last write, and not a moment longer (DESIGN section 4)."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -28,6 +28,34 @@ class FailingStore(MemoryStore):
         if self.failing:
             raise StateError("state.db: disk I/O error")
         return await super().renew(leases)  # type: ignore[arg-type]  # whatever it is, it goes on as it came
+
+
+class PartlyFailingStore(MemoryStore):
+    """`stuck`: shards of which nothing is known."""
+
+    stuck: frozenset[str] = frozenset()
+
+    async def renew(self, leases: Sequence[Lease]) -> list[Lease | StateError | None]:  # type: ignore[override]  # as the Protocol
+        answers = await super().renew([lease for lease in leases if lease.shard not in self.stuck])
+        return [StateError("throttled") if lease.shard in self.stuck else answers.pop(0) for lease in leases]
+
+
+@virtual_time
+async def test_one_lease_that_cannot_be_renewed_is_lost_alone_and_in_time() -> None:
+    store, telemetry = PartlyFailingStore(), Telemetry()
+    both = [FREE, replace(FREE, shard="s1")]
+    await store.create(both)
+    keeper = LeaseKeeper(store, worker="w1", failover=10.0, telemetry=StreamTelemetry(telemetry.of_mapping("m", "kinesis")))
+    first, second = [held for lease in both if (held := await keeper.take(lease)) is not None]
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(keeper.run)
+        store.stuck = frozenset({"s1"})
+        await anyio.sleep(8.0)
+        assert [held.ours for held in (first, second)] == [True, True], "it may work the next time"
+        await anyio.sleep(4.0)
+        assert [held.ours for held in (first, second)] == [True, False]
+        assert second.expired
+        tasks.cancel_scope.cancel()
 
 
 @dataclass

@@ -28,7 +28,8 @@ def to_state_error(error: Exception, *, operation: str, table: str, region: str)
     if found.code == NOT_FOUND:
         return StateRejected(f"{where}: it is not there (any more): make it, or start the worker again without create=false")
     if found.code in _DENIED:
-        return StateRejected(f"{where}: allow dynamodb:{operation} on it ({_POLICY})")
+        action = "PutItem" if operation == "TransactWriteItems" else operation
+        return StateRejected(f"{where}: allow dynamodb:{action} on it ({_POLICY})")
     if found.code in THROTTLED:
         return StateError(f"{where}: give the table more capacity, or on-demand billing; it is asked again until then")
     return StateRejected(where) if isinstance(found, SourceRejected) else StateError(where)

@@ -107,9 +107,12 @@ class TableSchema:
     async def check_fleet(self) -> FleetVersion | None:
         """None: the table is empty, and nobody's. Raises StateRejected as `join`."""
         version = await self.version() or await self._legacy_version()
+        used = version is None and await self._is_used()
+        if used:  # perhaps since we asked: whoever joins says so before anything else
+            version = await self.version()
         if version is not None and not version.joinable:
             raise self._rejected(refusal(version))
-        if version is None and await self._is_used():
+        if used and version is None:
             raise self._rejected(
                 f"it has rows but none that says CLIENT_VERSION_3X ({VERSION_KEY}), so a fleet of KCL 1 or 2 uses it: migrate it "
                 "to KCL 3 first, or name another table"
