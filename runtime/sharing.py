@@ -32,6 +32,16 @@ class Look(Struct, frozen=True, kw_only=True):
     """To be asked for after that."""
 
 
+class FleetSeen(Struct, frozen=True, kw_only=True):
+    """What a worker knows of the others."""
+
+    leader: str | None
+    leads: bool
+    """It is this one."""
+    loads: Mapping[str, int]
+    """How many open shards each holds; only the leader knows."""
+
+
 class Sharing(Protocol):
     """Of one mapping, in one worker. Raises StateError."""
 
@@ -55,6 +65,16 @@ class Sharing(Protocol):
         ...
 
     @property
+    def hand_over(self) -> float:
+        """Seconds after which what runs is cut off, and a lease that another was promised is handed over."""
+        ...
+
+    @property
+    def seen(self) -> FleetSeen | None:
+        """None where nobody leads."""
+        ...
+
+    @property
     def announces(self) -> bool:
         """Whether whoever comes to the end of a shard makes the rows of its children."""
         ...
@@ -71,6 +91,14 @@ class Sharing(Protocol):
         """It has our name for an owner, and is not ours: another process has the same name, or had it."""
         ...
 
+    async def run(self) -> None:
+        """What must not wait for a round, until cancelled. Raises nothing."""
+        ...
+
+    async def leave(self) -> None:
+        """This worker drains: it gets no more leases, and leads no more. What it holds it keeps until its work is done."""
+        ...
+
     async def end(self) -> None:
         """This worker stops: its leases are released by now."""
         ...
@@ -82,6 +110,8 @@ class SelfPlanned:
     lists = True
     announces = False
     bound = inf
+    hand_over = inf
+    seen = None
 
     def __init__(self, store: LeaseStore, scope: str, *, worker: str, failover: float) -> None:
         self._store = store
@@ -134,5 +164,11 @@ class SelfPlanned:
     def is_namesake(self, lease: Lease) -> bool:
         return lease.owner == self._worker and self._lost.get(lease.shard) != lease.counter
 
+    async def run(self) -> None:
+        """There is nothing."""
+
+    async def leave(self) -> None:
+        """The leases say all there is to know."""
+
     async def end(self) -> None:
-        """Nobody needs to know."""
+        """The same."""

@@ -4,7 +4,7 @@ Which leases are this worker's, `sharing` says. Stopping: no new lease, read or 
 written, its lease released.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -18,6 +18,7 @@ from runtime.core.backoff import backoff
 from runtime.core.lease_plan import unfinished_parents
 from runtime.core.mapping import MappingState
 from runtime.fleet import Fleet
+from runtime.fleet_rows import FleetRows
 from runtime.lease_keeper import HeldLease, LeaseKeeper
 from runtime.leases import Lease, StateError
 from runtime.retention import Retention
@@ -27,6 +28,7 @@ from runtime.sharing import Look, SelfPlanned, Sharing
 from runtime.source_health import SourceHealth
 from runtime.stream_parts import StreamParts
 from runtime.stream_telemetry import StreamTelemetry
+from runtime.together import run_together
 
 __all__ = ["StreamParts", "run_stream_mapping"]
 
@@ -87,6 +89,7 @@ class _StreamMapping:
             failover=parts.failover,
             telemetry=self._telemetry,
             bound=lambda: self._sharing.bound,
+            hand_over=lambda: self._sharing.hand_over,
         )
         self._listing = anyio.CancelScope()
 
@@ -96,6 +99,7 @@ class _StreamMapping:
         self._watch()
         async with anyio.create_task_group() as upkeep:
             upkeep.start_soon(self._keeper.run, name="renew leases")
+            upkeep.start_soon(self._sharing.run, name="share shards")
             upkeep.start_soon(self._close_when_drained, name="close shards")
             upkeep.start_soon(self._probe_destination, name="probe the destination")
             upkeep.start_soon(self._run_watchdog, name="watchdog")
@@ -121,6 +125,7 @@ class _StreamMapping:
         self._listing.cancel()
         for run in self._runs.values():
             run.close()
+        await self._sharing.leave()
 
     async def _probe_destination(self) -> None:
         """A destination that is not there is to be known before it is needed."""
@@ -221,11 +226,14 @@ class _StreamMapping:
     async def _follow(self, look: Look, shards: TaskGroup) -> None:
         self._show(look)
         taken: list[HeldLease] = []
+
+        async def take(lease: Lease) -> None:
+            if not self._parts.drain.begun and (held := await self._keeper.take(lease)) is not None:
+                taken.append(held)
+
         try:
-            for lease in look.take:
-                if not self._parts.drain.begun and (held := await self._keeper.take(lease)) is not None:
-                    taken.append(held)  # noqa: PERF401  # what was taken is worked on, also when the next take fails
-        finally:
+            await run_together([partial(take, lease) for lease in look.take])
+        finally:  # what was taken is worked on, also when another take fails
             for held in taken:  # not before all are taken: the first would be in the way of the last
                 shards.start_soon(self._work, held, name=held.lease.shard)
         for lease in look.want:
@@ -283,8 +291,8 @@ class _StreamMapping:
             try:
                 listed = await self._parts.source.list_shards()
                 children = [each for each in listed if shard in each.parents]
-                await self._parts.store.create([self._new_lease(child, first=False) for child in children])
                 if self._parts.fleet is not None and children:
+                    await self._make_rows(self._parts.fleet, {each.id: each for each in listed}, children)
                     await self._parts.fleet.describe_children(shard, [child.id for child in children])
             except SourceError as error:
                 await anyio.sleep(self._health.failed(shard, error))
@@ -294,6 +302,21 @@ class _StreamMapping:
             else:
                 self._health.answered(shard)
                 return
+
+    async def _make_rows(self, fleet: FleetRows, listed: Mapping[str, Shard], children: Sequence[Shard]) -> None:
+        """Of these, and of what comes before them where there is none either: a parent without a row counts as finished.
+
+        In one step, so that nobody sees a child of a merge without its other parent.
+        """
+        new: dict[str, Shard] = {}
+        unseen = {child.id: child for child in children}
+        while unseen:
+            known = {lease.shard for lease in await fleet.find(list(unseen))}
+            missing = [shard for shard in unseen.values() if shard.id not in known]
+            new |= {shard.id: shard for shard in missing}
+            parents = {parent for shard in missing for parent in shard.parents}
+            unseen = {parent: listed[parent] for parent in sorted(parents) if parent in listed and parent not in new}
+        await self._parts.store.create([self._new_lease(shard, first=False) for shard in reversed(new.values())])
 
     async def _rest_after_crash(self, error: Exception, status: ShardStatus, crashes: int) -> None:
         pause = backoff(crashes, base=_RESTART_BASE, cap=_RESTART_CAP, jitter=self._parts.jitter())
@@ -354,7 +377,7 @@ class _StreamMapping:
         for lease in look.leases:
             status = shown.setdefault(lease.shard, ShardStatus(shard=lease.shard, clock=loop_clock()))
             status.ended = lease.ended
-            if not status.running:
+            if not status.running and lease.shard not in self._keeper.held:
                 status.checkpoint, status.owner = str(lease.checkpoint), lease.owner
                 status.namesake = self._sharing.is_namesake(lease)
                 status.owner_silent, status.takeover = look.quiet[lease.shard], self._parts.failover

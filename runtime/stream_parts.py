@@ -12,7 +12,7 @@ from pollers.record import PositionKind
 from pollers.source import StreamSource, StreamSpec
 from runtime.core.mapping import EventSourceMapping, StreamSettings
 from runtime.drain import Drain
-from runtime.fleet import FleetRows
+from runtime.fleet_rows import FleetRows
 from runtime.leases import LeaseStore
 from runtime.places import Places
 from runtime.status import MappingStatus

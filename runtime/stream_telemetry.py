@@ -74,8 +74,11 @@ class StreamTelemetry:
         self.mapping.lease_changed("asked" if asks else "assigned")
         self._log.info("lease_assigned", shard=shard, to=to, before=before, asks=asks)
 
-    def leader_changed(self, *, leads: bool) -> None:
-        self._log.info("leader_changed", leads=leads)
+    def leader_changed(self, *, leads: bool, reason: str) -> None:
+        self._log.info("leader_changed", leads=leads, reason=reason)
+
+    def hand_over_cut(self, shard: str, *, to: str | None) -> None:
+        self._log.warning("hand_over_cut", shard=shard, to=to, hint="the batch in flight took too long, and is repeated there")
 
     def lease_wanted(self, shard: str, *, owner: str | None) -> None:
         self.mapping.lease_changed("wanted")

@@ -53,7 +53,8 @@ def plan_assignments(
     for lease in open_leases:
         holder = lease.wanted_by or lease.owner
         silent = quiet.get(lease.shard, 0.0) >= failover
-        if holder is None or silent:
+        refused = lease.owner is None and holder not in loads  # it was given to one that is gone, who never took it
+        if holder is None or silent or refused:
             free.append(lease)
             continue
         if holder in loads:

@@ -15,7 +15,7 @@ from pollers.record import TRIM_HORIZON
 from runtime.core.filtering import FilterCriteria
 from runtime.core.mapping import BatchLimits, EventSourceMapping, MappingState, RetryPolicy, StreamSettings
 from runtime.drain import Drain
-from runtime.fleet import FleetRows
+from runtime.fleet_rows import FleetRows
 from runtime.leases import Lease, LeaseStore, StateError
 from runtime.shard_status import ShardStatus
 from runtime.status import MappingStatus

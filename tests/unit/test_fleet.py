@@ -7,7 +7,7 @@ import anyio
 
 from pollers.record import LATEST
 from runtime.core.mapping import StreamSettings
-from runtime.fleet import FleetRows
+from runtime.fleet_rows import FleetRows
 from runtime.leases import Lease, LeaseStore
 from runtime.stores.dynamodb.fleet import ENTITY_WORKER
 from runtime.stores.dynamodb.leases import lease_of

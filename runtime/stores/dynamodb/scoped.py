@@ -63,13 +63,13 @@ class ScopedTable:
 
     async def load(self) -> list[Lease]:
         """By shard."""
-        leases, _ = await self.survey()
+        leases, _ = await self.survey(consistent=True)
         return leases
 
-    async def survey(self) -> tuple[list[Lease], Snapshot]:
-        """The same, and all that the scan brought."""
+    async def survey(self, *, consistent: bool = False) -> tuple[list[Lease], Snapshot]:
+        """The same, and all that the scan brought. Not `consistent`: what was just written may be missing, at half the price."""
         await self.prepare()
-        snapshot = await self.table.scan()
+        snapshot = await self.table.scan(consistent=consistent)
         if snapshot.version is not None and not snapshot.version.joinable:
             raise self._rejected(refusal(snapshot.version))
         mine = self._mine(snapshot.leases)
