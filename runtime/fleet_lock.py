@@ -14,7 +14,9 @@ from runtime.clock import now
 from runtime.fleet_rows import FleetRows, LeaderLock
 
 _TIED: Final = 0.85
-"""Of the failover time: how long a leader that cannot beat its lock works on; then there is time to stop until the lock has run out."""
+"""Of the failover time: how long a leader that cannot beat its lock works on. The rest is for stopping."""
+_MISSED: Final = 0.4
+"""Of what a lock lasts: after so much silence a process of our name that had it is dead, as with leases."""
 
 
 class Leadership:
@@ -40,8 +42,8 @@ class Leadership:
 
     @property
     def may_take(self) -> bool:
-        """What we take we may work on."""
-        return not self.fenced and (self._lock is None or self.leads)
+        """What we take we may work on. Not while another process of our name has the lock: our leases would end with that."""
+        return self.leads if self._lock is not None else not self.fenced and not self._namesake_leads
 
     @property
     def bound(self) -> float:
@@ -59,6 +61,10 @@ class Leadership:
     def foreign(self) -> bool:
         """The leader is not one of ours but one of Java."""
         return self._lock is None and self._seen is not None and not self._seen.tied
+
+    @property
+    def _namesake_leads(self) -> bool:
+        return self._seen is not None and self._seen.owner == self._worker and self._seen.tied and not self._seen.released
 
     def mended(self) -> None:
         """Nothing is held any more that ended with the lock."""
@@ -86,7 +92,7 @@ class Leadership:
         if lock.version != version:
             self._watch = (lock.version, now())
             return False
-        return now() - since >= lock.lasts
+        return now() - since >= lock.lasts * (_MISSED if lock.tied and lock.owner == self._worker else 1)
 
     async def beat(self) -> bool:
         """Say that we live; whether the lock turned out to be lost. Raises StateError."""

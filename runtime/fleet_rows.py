@@ -1,4 +1,4 @@
-"""What a fleet keeps beside its leases: the leader's lock and a sign of life of every worker. Values, and the Protocol of the store."""
+"""What a fleet keeps beside its leases: the leader's lock, and a sign of life of every worker. Values, and a Protocol."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol

@@ -28,7 +28,7 @@ class HeldLease:
         bound: Callable[[], float] = lambda: inf,
         hand_over: Callable[[], float] = lambda: inf,
     ) -> None:
-        """`bound`: until when, on our clock, it may be believed in at most. `hand_over`: how many seconds after it was asked for."""
+        """`bound`: until when, on our clock, it may be believed in at most. `hand_over`: in seconds, once it is asked for."""
         self.lease = lease
         self.scope = anyio.CancelScope()
         self.lost = False

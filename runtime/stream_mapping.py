@@ -252,7 +252,7 @@ class _StreamMapping:
         try:
             with held.scope:
                 crashes = 0
-                while not self._parts.drain.begun and not held.lease.ended and held.lease.wanted_by in (None, self._parts.worker):
+                while self._may_work(held) and not held.lease.ended:
                     began = anyio.current_time()
                     try:
                         if await self._wait_ready(held, status):
@@ -270,16 +270,19 @@ class _StreamMapping:
             self._list_at = anyio.current_time() if held.lease.ended else self._list_at  # its children may start
             self._changed.set()
 
+    def _may_work(self, held: HeldLease) -> bool:
+        return not self._parts.drain.begun and held.lease.wanted_by in (None, self._parts.worker)
+
     async def _wait_ready(self, held: HeldLease, status: ShardStatus) -> bool:
         """Until the shards before it have ended; False: the shard is to be given up first."""
-        while not self._parts.drain.begun and held.lease.wanted_by in (None, self._parts.worker):
+        while self._may_work(held):
             try:
                 status.waiting_for = await self._sharing.ready(held.lease)
             except StateError as error:
                 self._telemetry.state_failed(error, who=held.lease.shard)
             else:
                 if not status.waiting_for:
-                    return True
+                    return self._may_work(held)  # the drain may have begun meanwhile
             await self._parts.drain.pause(self._sharing.pause)
         return False
 
