@@ -19,6 +19,7 @@ from runtime.core.mapping import EventSourceMapping
 from runtime.leases import StateError
 from runtime.opening import not_counted, open_stream
 from runtime.queue_facts import queue_warnings
+from runtime.stores.dynamodb.client import connect_dynamodb
 from runtime.stores.dynamodb.opening import dynamodb_store
 from runtime.stores.sqlite_file import check_file
 from runtime.stream_parts import scope_of, starts_of
@@ -164,7 +165,7 @@ async def _check_table(clients: AwsClients, config: Config, mapping: EventSource
         return
     store = dynamodb_store(
         state,
-        partial(clients.client, "dynamodb", retries=True),
+        partial(connect_dynamodb, clients),
         worker=config.worker.id,
         capacity_used=lambda _kind, _operation, _units: None,
         starts=starts_of([mapping]),

@@ -54,6 +54,10 @@ class HeldLease:
         """Nobody else may have taken it."""
         return not self.lost and now() < min(self.written + self._failover, self._bound())
 
+    def ends_before(self, moment: float, bound: float) -> bool:
+        """Not `ours`; for many at once."""
+        return self.lost or moment >= min(self.written + self._failover, bound) or (self._asked is not None and self.overdue)
+
     @property
     def overdue(self) -> bool:
         """It should have been handed over by now."""
@@ -159,8 +163,9 @@ class LeaseKeeper:
         """Renew until cancelled, and end the work of leases that could not be renewed in time."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._run_expiry, name="expire leases")  # a store that hangs must not keep it from the clock
-            while True:
-                await anyio.sleep(self._failover / 3)
+            moment = now()
+            while True:  # in step: many leases take a while, and must not be renewed later for that
+                await anyio.sleep(max(0.0, moment + self._failover / 3 - now()))
                 moment = now()
                 due = [held for held in self.held.values() if held.writable and moment - held.written >= self._failover / 4]
                 await self._renew([held for held in due if not held.lock.locked()])  # a checkpoint on its way renews as well
@@ -168,9 +173,9 @@ class LeaseKeeper:
     async def _run_expiry(self) -> None:
         while True:
             await anyio.sleep(self._failover / 10)
-            for held in self.held.values():
-                if not held.ours:
-                    held.end_work()
+            moment, bound = now(), self._bound()
+            for held in [held for held in self.held.values() if held.ends_before(moment, bound)]:
+                held.end_work()
 
     async def _renew(self, due: Sequence[HeldLease]) -> None:
         if not due:

@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from pollers.record import LATEST, TRIM_HORIZON, Position
 from runtime.config.worker import DynamodbState
 from runtime.leases import Lease, StateError
+from tests.fakes.roads import chosen_client
 from tests.fakes.stores_on_servers import point_at, store_over_http
 from tests.servers.clients import dynamodb_client
 from tests.servers.controls import set_fault
@@ -287,7 +288,7 @@ async def test_trouble_that_the_client_outlives_is_not_noticed(
 async def test_trouble_that_lasts_is_an_error_and_costs_no_lease(
     dynamodb_server: Server, monkeypatch: pytest.MonkeyPatch, fault: str, when: str
 ) -> None:
-    """The next call goes on from whatever was done."""
+    """The next call goes on from whatever was done. Of a connection that closes the lean client asks once more by itself."""
     point_at(dynamodb_server, monkeypatch)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     state = DynamodbState(table=f"esm-{uuid.uuid4().hex}")
@@ -295,7 +296,9 @@ async def test_trouble_that_lasts_is_an_error_and_costs_no_lease(
         await store.create([new()])
         mine = await store.take(new(), "me")
         assert mine is not None
-        await set_fault(dynamodb_server, fault, service="dynamodb", operation="UpdateItem", table=state.table, times=2, when=when)
+        more = fault == "drop" and chosen_client() == "lean"  # on a connection that was kept, and so the first time only
+        aim: Any = {"service": "dynamodb", "operation": "UpdateItem", "table": state.table, "when": when}
+        await set_fault(dynamodb_server, fault, **aim, times=2 + more)
         (renewed,) = await store.renew([mine])
         assert isinstance(renewed, StateError)
         with pytest.raises(StateError, match=f"state table {state.table} in eu-west-1: UpdateItem"):
@@ -322,7 +325,7 @@ async def test_a_user_without_permission_is_told_which(dynamodb_server: Server, 
 async def test_the_upkeep_of_a_thousand_shards_costs_a_unit_each_and_a_scan(
     dynamodb_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A renewal is one write unit; a round reads the table, at half a read unit for each 4 KB of it."""
+    """A renewal is one write unit; a listing of shards reads the table, at a read unit for each 4 KB; an assignment round costs half of that."""
     point_at(dynamodb_server, monkeypatch)
     used: Counter[str] = Counter()
     state = DynamodbState(table=f"esm-{uuid.uuid4().hex}")
@@ -336,4 +339,4 @@ async def test_the_upkeep_of_a_thousand_shards_costs_a_unit_each_and_a_scan(
         assert used == {"write": 2 * 200}
         used.clear()
         await store.load(SCOPE)
-        assert 2 * 6 <= used["read"] <= 2 * 12, "200 rows of 300 to 450 bytes"
+        assert 2 * 13 <= used["read"] <= 2 * 23, "200 rows of 270 to 450 bytes, consistently"

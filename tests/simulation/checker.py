@@ -19,7 +19,7 @@ crash        the runner never raises
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import ceil
+from math import ceil, inf
 from typing import Any, Final
 
 from pollers.record import SHARD_END, PositionKind
@@ -265,7 +265,7 @@ class _Checker:
         if book.owner not in (None, event.owner) and stood < FAILOVER - _TINY:
             self.blame("believer", event, f"took {book.id} from {book.owner} after {stood:.3f} seconds")
         if self.scenario.settings.lanes == 1:
-            after = int(event.position.sequence or 0)
+            after = inf if event.position == SHARD_END else int(event.position.sequence or 0)
             again = {e.group for e in book.entries if e.settled and e.epoch == book.epoch and e.sequence > after and e.required}
             released = book.holder is None and not book.given
             if len(again) > (0 if released and book.epoch else 1):
@@ -286,13 +286,19 @@ class _Checker:
         ended = after.kind is PositionKind.SHARD_END
         if waiting and (ended or (after.sequence and int(after.sequence) >= waiting.sequence)):
             self.blame("checkpoint", event, f"{book.id} passes {waiting.id} at {after}")
-        children = tuple(sorted(shard.id for shard in self.ledger.shards.values() if book.id in shard.parents))
-        if ended and self.scenario.fleet and book.children != children:
+        children = {
+            shard.id for shard in self.ledger.shards.values() if book.id in shard.parents and not self._gone(shard, event)
+        }
+        if ended and self.scenario.fleet and not children <= {*book.children}:
             self.blame("children", event, f"{book.id} ends with the children {book.children} in its row, and has {children}")
         if after.sequence:
             book.first_moved = min(book.first_moved, event.at)
         book.checkpoint = after
         self.windows.judge_checkpoint(event)
+
+    def _gone(self, book: ShardBook, event: Event) -> bool:
+        """It may have left the stream."""
+        return book.closed_at + self.scenario.retention <= event.at
 
     # the end
 

@@ -1,6 +1,6 @@
 """What a fleet promises in numbers: how fast shards are shared, taken over and left alone. The table has the real conditions."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 
 import anyio
@@ -33,7 +33,7 @@ class Fleet:
         self.client = FakeDynamodb()
         self.tasks = tasks
         self.workers: dict[str, LeaseWorker] = {}
-        self.units: Counter[str] = Counter()
+        self.units: dict[str, float] = defaultdict(float)
 
     def start(self, *names: str) -> None:
         for name in names:

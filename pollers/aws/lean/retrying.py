@@ -11,6 +11,8 @@ from botocore.exceptions import ClientError
 
 from pollers.aws.lean.template import NotCovered
 
+_CHECKSUM: Final = "x-amz-crc32"
+"""DynamoDB's, of the content, which the handlers would ask for as well; TLS has checked that."""
 _QUOTA: Final = 500
 """Retries that the standard mode has in store; each success gives back one that was used."""
 
@@ -75,4 +77,5 @@ class _Answered:
     @classmethod
     def by(cls, error: ClientError) -> Self:
         metadata = error.response["ResponseMetadata"]
-        return cls(metadata["HTTPStatusCode"], metadata["HTTPHeaders"], {"Error": dict(error.response["Error"])})
+        headers = {name: value for name, value in metadata["HTTPHeaders"].items() if name.lower() != _CHECKSUM}
+        return cls(metadata["HTTPStatusCode"], headers, {"Error": dict(error.response["Error"])})
