@@ -28,7 +28,7 @@ from runtime.slots import Slots
 from runtime.status import MappingStatus
 from runtime.stop_signals import STOP_SIGNALS
 from runtime.stores import open_store
-from runtime.stores.dynamodb.client import connect_dynamodb
+from runtime.stores.dynamodb.client import dynamodb_client
 from runtime.stores.dynamodb.store import DynamodbStore
 from runtime.stream_mapping import StreamParts, run_stream_mapping
 from runtime.stream_parts import scope_of, starts_of
@@ -110,7 +110,7 @@ class Worker:
         created = path is not None and (not path.exists() or path.stat().st_size == 0)
         opening = open_store(
             worker.state,
-            connect=partial(connect_dynamodb, clients),
+            connect=partial(dynamodb_client, clients),
             worker=worker.id,
             capacity_used=self._telemetry.capacity_used,
             starts=starts_of(self._streams),
@@ -151,7 +151,6 @@ class Worker:
             invoker=self._functions[mapping.function],
             destination=open_destination(arn, clients, region=mapping.region) if arn else None,
             store=store,
-            fleet=store.fleet(scope_of(mapping)) if isinstance(store, DynamodbStore) else None,
             worker=worker.id,
             limiter=self._limiters.get(mapping.function),
             drain=self._drain,

@@ -19,7 +19,7 @@ from runtime.core.mapping import EventSourceMapping
 from runtime.leases import StateError
 from runtime.opening import not_counted, open_stream
 from runtime.queue_facts import queue_warnings
-from runtime.stores.dynamodb.client import connect_dynamodb
+from runtime.stores.dynamodb.client import dynamodb_client
 from runtime.stores.dynamodb.opening import dynamodb_store
 from runtime.stores.sqlite_file import check_file
 from runtime.stream_parts import scope_of, starts_of
@@ -67,7 +67,7 @@ def check_state(config: Config) -> list[Problem]:
         try:
             check_file(state.path)
         except StateError as error:
-            return [Problem(file=config.worker_file, line=config.worker_line, message=str(error), where="worker")]
+            return [Problem(file=config.handlers.file, line=config.worker_line, message=str(error), where="worker")]
     return []
 
 
@@ -165,7 +165,7 @@ async def _check_table(clients: AwsClients, config: Config, mapping: EventSource
         return
     store = dynamodb_store(
         state,
-        partial(connect_dynamodb, clients),
+        partial(dynamodb_client, clients),
         worker=config.worker.id,
         capacity_used=lambda _kind, _operation, _units: None,
         starts=starts_of([mapping]),

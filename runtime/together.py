@@ -13,6 +13,9 @@ MOST_TOGETHER: Final = 20
 
 async def run_together(calls: Sequence[Callable[[], Awaitable[None]]]) -> None:
     """All are done, also when one fails; then the first failure is raised. Raises StateError."""
+    if len(calls) == 1:
+        await calls[0]()
+        return
     left = iter(calls)
     errors: list[StateError] = []
 

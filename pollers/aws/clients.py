@@ -38,6 +38,8 @@ _READ_TIMEOUT: Final = 30
 """Seconds without a byte; a long poll takes 20."""
 _STREAM_READ_TIMEOUT: Final = 15
 """Nothing is waited for in a stream, and a large page keeps its bytes coming: silence is trouble, and holds up a whole shard."""
+_STATE_TIMEOUT: Final = 2
+"""DynamoDB answers in milliseconds, and a lease that is not renewed in time is lost: rather ask again."""
 _MOST_CONNECTIONS: Final = 4096
 """Every open long poll holds a connection, so the bound is far above botocore's 10: the delivery slots are the real limit."""
 
@@ -205,10 +207,12 @@ def _config(service: str, *, retries: bool) -> AioConfig:
 
     Requests are made from validated configuration by one module per source: validating each again costs another 6 %.
     """
+    state = service == "dynamodb"
+    read_timeout = _STATE_TIMEOUT if state else _STREAM_READ_TIMEOUT if service in _STREAM_SERVICES else _READ_TIMEOUT
     versions = f"aiobotocore/{aiobotocore.__version__} python/{platform.python_version()}"
     config = AioConfig(
-        connect_timeout=_CONNECT_TIMEOUT,
-        read_timeout=_STREAM_READ_TIMEOUT if service in _STREAM_SERVICES else _READ_TIMEOUT,
+        connect_timeout=_STATE_TIMEOUT if state else _CONNECT_TIMEOUT,
+        read_timeout=read_timeout,
         max_pool_connections=_MOST_CONNECTIONS,
         tcp_keepalive=True,
         user_agent=f"esm-runtime/{metadata.version('esm-runtime')} {versions}",

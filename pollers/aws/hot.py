@@ -40,18 +40,26 @@ EXTEND: Final = HotKind(
 KINESIS_PAGE: Final = HotKind(service="kinesis", name="GetRecords", method="get_records", repeatable=True, retries=False)
 DYNAMODB_PAGE: Final = HotKind(service="dynamodbstreams", name="GetRecords", method="get_records", repeatable=True, retries=False)
 
-# The state tables of streams. Each update has a condition that fails the second time, and leaves a token that tells whose it was.
-DYNAMODB_UPDATE: Final = HotKind(service="dynamodb", name="UpdateItem", method="update_item", repeatable=True, retries=True)
-DYNAMODB_GET: Final = HotKind(service="dynamodb", name="GetItem", method="get_item", repeatable=True, retries=True)
-DYNAMODB_QUERY: Final = HotKind(service="dynamodb", name="Query", method="query", repeatable=True, retries=True)
-DYNAMODB_SCAN: Final = HotKind(service="dynamodb", name="Scan", method="scan", repeatable=True, retries=True)
+STATE_WRITE: Final = HotKind(service="dynamodb", name="UpdateItem", method="update_item", repeatable=True, retries=True)
+"""Of a lease: conditional, and known again by its token when it is acted on twice."""
+STATE_READ: Final = HotKind(service="dynamodb", name="Scan", method="scan", repeatable=True, retries=True)
+STATE_FIND: Final = HotKind(service="dynamodb", name="Query", method="query", repeatable=True, retries=True)
+STATE_LOOK: Final = HotKind(service="dynamodb", name="GetItem", method="get_item", repeatable=True, retries=True)
 
 BODY: Final = "Body"
 """Where the SDK's parser leaves what it did not parse (`pollers.aws.clients`)."""
-RAW_SHAPES: Final = frozenset({
-    "ReceiveMessageResult", "DeleteMessageBatchResult", "ChangeMessageVisibilityBatchResult", "GetRecordsOutput",
-    "UpdateItemOutput", "GetItemOutput", "QueryOutput", "ScanOutput",
-})  # fmt: skip
+RAW_SHAPES: Final = frozenset(
+    {
+        "ReceiveMessageResult",
+        "DeleteMessageBatchResult",
+        "ChangeMessageVisibilityBatchResult",
+        "GetRecordsOutput",
+        "UpdateItemOutput",
+        "ScanOutput",
+        "QueryOutput",
+        "GetItemOutput",
+    }
+)
 """The answers of hot operations, as botocore's models call them."""
 
 

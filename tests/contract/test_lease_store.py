@@ -229,6 +229,17 @@ async def test_release_leaves_it_free_at_its_checkpoint_for_the_one_who_wants_it
         assert await mine.checkpoint(held, SHARD_END) is None
 
 
+async def test_who_wanted_a_lease_that_was_released_has_to_take_it_first(two_stores: Open) -> None:
+    async with two_stores() as (mine, yours):
+        held = await taken(mine)
+        assert await yours.want(held, "you")
+        assert await mine.release(held)
+        free_for_you = await only(yours)
+        assert await yours.renew([replace(free_for_you, owner="you")]) == [None]
+        assert await yours.checkpoint(replace(free_for_you, owner="you"), SHARD_END) is None
+        assert await yours.take(free_for_you, "you") == replace(held, owner="you", counter=3)
+
+
 async def test_a_lease_is_wanted_by_one_at_a_time_and_of_the_owner_who_was_seen(two_stores: Open) -> None:
     async with two_stores() as (mine, yours):
         held = await taken(mine)

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from runtime.config.worker import DynamodbState
-from runtime.stores.dynamodb.client import connect_dynamodb
+from runtime.stores.dynamodb.client import dynamodb_client
 from runtime.stores.dynamodb.opening import dynamodb_store
 from runtime.stores.dynamodb.store import DynamodbStore
 from tests.fakes.roads import aws_clients
@@ -30,5 +30,4 @@ async def store_over_http(
 ) -> AsyncIterator[DynamodbStore]:
     """With a client of its own, on the server that the environment names."""
     async with aws_clients() as clients:
-        connect = partial(connect_dynamodb, clients)
-        yield dynamodb_store(state, connect, worker=worker, capacity_used=used, starts=starts or {})
+        yield dynamodb_store(state, partial(dynamodb_client, clients), worker=worker, capacity_used=used, starts=starts or {})

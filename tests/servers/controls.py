@@ -23,3 +23,10 @@ async def control(server: Server, path: str, **body: Any) -> dict[str, Any]:
 async def set_fault(server: Server, fault: str, **aim: Any) -> None:
     """One fault, as `POST /_local/faults` takes it; aim it at a queue, stream or table of one's own: other tests use the server too."""
     await control(server, "faults", fault=fault, **aim)
+
+
+async def clear_faults(server: Server) -> None:
+    """All of them."""
+    async with aiohttp.ClientSession() as http, http.delete(f"{server.endpoint_url}/_local/faults") as response:
+        if response.status != 200:
+            raise NotControllable(f"{server.name}: {response.status} {await response.text()}")

@@ -24,6 +24,7 @@ from tests.fakes.stream import STREAM_ARN, STREAM_SPEC
 from tests.simulation.journal import QUIET, Crashed, Dropped, Event, Expired, Finished, Gap, Journal, Lived, Said
 from tests.simulation.life import LIFE, Life, run_lives
 from tests.simulation.scenario import FAILOVER, START, Act, Scenario
+from tests.simulation.stores import InMemory, Stores
 from tests.simulation.surroundings import SimDestination, SimInvoker, SimSource, SimStore
 from tests.simulation.table import LeaseRows, table_store
 from tests.simulation.world import STREAM_ACTS, World, now
@@ -218,11 +219,11 @@ def _told(error: BaseException) -> str:
     return repr(error)
 
 
-def simulate(scenario: Scenario) -> Journal:
+def simulate(scenario: Scenario, stores: Callable[[], Stores] = InMemory) -> Journal:
     """Everything that happened."""
 
     async def play() -> Journal:
-        world = World(scenario)
+        world = World(scenario, stores=stores())
         with _listening(world.journal):
             async with anyio.create_task_group() as tasks:
                 simulation = Simulation(world, tasks)

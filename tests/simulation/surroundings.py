@@ -39,20 +39,22 @@ class SimStore:
     """A LeaseStore. Its answers can be slow, wrong, or lost after the write went through."""
 
     def __init__(self, world: World, who: str) -> None:
+        mapping = world.scenario.mapping
         self._world = world
         self._who = who
+        self._store = world.stores.of(who, f"{mapping.name} {mapping.source_arn}")
 
     async def load(self, scope: str) -> list[Lease]:
-        return await self._ask("load", lambda: self._world.store.load(scope))
+        return await self._ask("load", lambda: self._store.load(scope))
 
     async def silence(self, scope: str) -> Mapping[str, float]:
-        store = self._world.store
+        store = self._store
         return await self._ask("silence", lambda: store.silence(scope)) if self._world.scenario.shared_clock else {}
 
     async def create(self, leases: Sequence[Lease]) -> None:
         async def write() -> None:
-            known = {row.shard for row in self._world.store._rows.values()}
-            await self._world.store.create(leases)
+            known = {row.shard for row in self._world.stores.rows().values()}
+            await self._store.create(leases)
             for lease in leases:
                 if lease.shard not in known:
                     self._world.journal.add(
@@ -62,38 +64,44 @@ class SimStore:
         await self._ask("create", write)
 
     async def take(self, lease: Lease, owner: str) -> Lease | None:
-        return await self._ask("take", lambda: self._change("take", lease, lambda: self._world.store.take(lease, owner)))
+        return await self._ask("take", lambda: self._change("take", lease, lambda: self._store.take(lease, owner)))
 
-    async def renew(self, leases: Sequence[Lease]) -> list[Lease | None]:
-        async def write() -> list[Lease | None]:
-            before = [self._row(lease) for lease in leases]
-            rows = await self._world.store.renew(leases)
-            for lease, row, old in zip(leases, rows, before, strict=True):
-                self._tell("renew", lease, old, row)
-            return rows
+    async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease | StateError | None]:
+        async def write() -> Sequence[Lease | StateError | None]:
+            if self._world.stores.together:
+                return await self._renew(leases)
+            return [row for lease in leases for row in await self._renew([lease])]
 
         return await self._ask("renew", write)
 
+    async def _renew(self, leases: Sequence[Lease]) -> Sequence[Lease | StateError | None]:
+        before = [self._row(lease) for lease in leases]
+        rows = await self._store.renew(leases)
+        for lease, row, old in zip(leases, rows, before, strict=True):
+            assert not isinstance(row, StateError), "nothing goes wrong below"
+            self._tell("renew", lease, old, row)
+        return rows
+
     async def checkpoint(self, lease: Lease, position: Position, *, window: str | None = None) -> Lease | None:
-        store = self._world.store
+        store = self._store
         return await self._ask(
             "checkpoint", lambda: self._change("checkpoint", lease, lambda: store.checkpoint(lease, position, window=window))
         )
 
     async def release(self, lease: Lease) -> bool:
         async def write() -> Lease | None:
-            return self._row(lease) if await self._world.store.release(lease) else None
+            return self._row(lease) if await self._store.release(lease) else None
 
         return await self._ask("release", lambda: self._change("release", lease, write)) is not None
 
     async def want(self, lease: Lease, worker: str) -> bool:
-        return await self._ask("want", lambda: self._world.store.want(lease, worker))
+        return await self._ask("want", lambda: self._store.want(lease, worker))
 
     async def delete(self, leases: Sequence[Lease]) -> None:
         async def write() -> None:
-            before = {row.shard for row in self._world.store._rows.values()}
-            await self._world.store.delete(leases)
-            gone = before - {row.shard for row in self._world.store._rows.values()}
+            before = {row.shard for row in self._world.stores.rows().values()}
+            await self._store.delete(leases)
+            gone = before - {row.shard for row in self._world.stores.rows().values()}
             self._world.journal.add(RowsForgotten(at=now(), who=self._who, shards=tuple(sorted(gone))))
 
         await self._ask("delete", write)
@@ -106,7 +114,7 @@ class SimStore:
         return row
 
     def _row(self, lease: Lease) -> Lease | None:
-        return self._world.store._rows.get((lease.scope, lease.shard))
+        return self._world.stores.rows().get((lease.scope, lease.shard))
 
     def _tell(self, write: str, lease: Lease, old: Lease | None, row: Lease | None) -> None:
         if row is None or old is None:

@@ -64,6 +64,9 @@ class Fleet:
     def is_level(self, shards: int) -> bool:
         return sum(self.loads) == shards and self.loads[-1] - self.loads[0] <= 1
 
+    async def all_held(self, shards: int) -> None:
+        await wait(lambda: sum(self.loads) == shards, within=60)
+
     async def level(self, shards: int, *, within: float) -> None:
         try:
             await wait(lambda: self.is_level(shards), within=within)
@@ -116,7 +119,7 @@ async def test_shards_of_a_dead_worker_are_worked_on_again_within_failover_and_o
             name = leader if victim == "leader" else next(each for each in fleet.workers if each != leader)
             fleet.gone(name).kill()
             died = anyio.current_time()
-            await wait(lambda fleet=fleet: sum(fleet.loads) == 40, within=60)
+            await fleet.all_held(40)
             took = anyio.current_time() - died
             assert took <= FAILOVER + RENEW, f"{victim} {moment}: {took:.2f} s"
             tasks.cancel_scope.cancel()

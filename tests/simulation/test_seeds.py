@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,7 @@ import pytest
 from tests.simulation.checker import check
 from tests.simulation.run import simulate
 from tests.simulation.scenario import draw
+from tests.simulation.stores import InTable
 
 SEEDS: Final = int(os.environ.get("ESM_SEEDS", "2000"))
 FIRST: Final = int(os.environ.get("ESM_FIRST_SEED", "0"))
@@ -27,6 +29,16 @@ def failures(seeds: range) -> list[tuple[int, list[str]]]:
     for seed in seeds:
         scenario = draw(seed)
         if violations := check(scenario, simulate(scenario)):
+            found.append((seed, violations))
+    return found
+
+
+def failures_in_a_table(seeds: range) -> list[tuple[int, list[str]]]:
+    """The same with the leases in a DynamoDB table, where no two workers share a clock."""
+    found = []
+    for seed in seeds:
+        scenario = replace(draw(seed), shared_clock=False, fleet=False)
+        if violations := check(scenario, simulate(scenario, InTable)):
             found.append((seed, violations))
     return found
 
@@ -55,9 +67,18 @@ def test_whatever_happens_the_laws_hold(processes: ProcessPoolExecutor, part: in
     assert not found, f"{len(found)} of {ends - begins} seeds break a law; play them again with\n" + "\n".join(told)
 
 
+@pytest.mark.timeout(max(180, SEEDS))
+def test_the_laws_hold_in_a_table_too(processes: ProcessPoolExecutor) -> None:
+    """Every tenth of the seeds, on an in-memory DynamoDB with the real conditions and a store for each life."""
+    chunks = [range(first, first + _CHUNK) for first in range(FIRST, FIRST + SEEDS // 10, _CHUNK)]
+    found = [failure for chunk in processes.map(failures_in_a_table, chunks) for failure in chunk]
+    told = [f"{seed}:\n    " + "\n    ".join(violations[:_SHOWN]) for seed, violations in found[:_SHOWN]]
+    assert not found, f"{len(found)} of {SEEDS // 10} seeds break a law:\n" + "\n".join(told)
+
+
 @pytest.mark.parametrize("seed", [2, 47, 52])
 def test_a_seed_gives_the_same_run_each_time(seed: int) -> None:
-    scenario = draw(seed)
+    scenario = replace(draw(seed), fleet=False)
     assert draw(seed) == scenario
     assert told_by(seed) == told_by(seed)
 

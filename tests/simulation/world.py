@@ -10,11 +10,11 @@ from typing import Final
 from pollers.errors import SourceError, SourceRejected, SourceUnavailable
 from pollers.record import PositionKind
 from runtime.core.lease import Lease
-from runtime.stores.memory import MemoryStore
 from tests.fakes.stream import FakeStream
 from tests.simulation.journal import Journal, Put, ShardClosed, ShardMade, Trimmed
 from tests.simulation.life import LIFE
 from tests.simulation.scenario import EPOCH, START, Act, Scenario
+from tests.simulation.stores import InMemory, Stores
 
 STREAM_ACTS: Final = frozenset({"put", "split", "merge", "roll", "trim"})
 
@@ -30,7 +30,7 @@ class World:
 
     scenario: Scenario
     journal: Journal = field(default_factory=Journal)
-    store: MemoryStore = field(default_factory=MemoryStore)
+    stores: Stores = field(default_factory=InMemory)
     closed: bool = False
     """The simulation is over: who still runs is being cleaned up, and gets nothing any more."""
     opened_at_latest: dict[str, float] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class World:
     _dice: dict[str, Random] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.leases = lambda: {row.shard: row for row in self.store._rows.values()}
+        self.leases = lambda: {row.shard: row for row in self.stores.rows().values()}
         self.stream = FakeStream(
             now,
             shard_count=self.scenario.shards,

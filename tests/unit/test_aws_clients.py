@@ -76,9 +76,10 @@ async def test_one_client_serves_a_service_and_region_with_and_without_retries()
 
 @pytest.mark.parametrize("service", ["sqs", "sns", "s3", "events", "lambda", "kinesis", "dynamodbstreams", "dynamodb"])
 async def test_silence_in_a_stream_is_trouble_sooner_than_in_a_long_poll(service: str) -> None:
+    """And of the state in DynamoDB still sooner: its leases are to be renewed."""
     async with AwsClients() as clients:
         client = await clients.client(service, "eu-west-1", retries=False)
-        assert client.meta.config.read_timeout == (15 if service in ("kinesis", "dynamodbstreams") else 30)
+        assert client.meta.config.read_timeout == {"kinesis": 15, "dynamodbstreams": 15, "dynamodb": 2}.get(service, 30)
         assert client.meta.config.max_pool_connections > 1000
 
 

@@ -207,6 +207,21 @@ async def test_a_fleet_of_kcl_3_is_joined_and_its_version_left_alone(legacy: boo
 
 
 @virtual_time
+async def test_a_worker_that_joins_while_another_makes_the_table_is_not_sent_away() -> None:
+    """It looked for the version just before the other said it, and for rows just after."""
+    client = FakeDynamodb()
+    await fake_store(client, worker="w1").create([NEW])
+    early = [True]
+
+    def not_yet(operation: str, answer: Any) -> Any:
+        return {} if operation == "GetItem" and early and early.pop() else answer
+
+    client.alter = not_yet
+    assert await fake_store(client, worker="w2").load(SCOPE) == [NEW]
+    assert not early
+
+
+@virtual_time
 async def test_a_version_row_that_cannot_be_read_is_told() -> None:
     client = FakeDynamodb()
     make(client)

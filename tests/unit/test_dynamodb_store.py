@@ -165,6 +165,44 @@ async def test_a_lease_that_java_moved_after_a_write_without_an_answer_is_lost()
 
 
 @virtual_time
+async def test_a_lease_that_was_assigned_anew_after_a_write_without_an_answer_is_lost_even_to_the_same_worker() -> None:
+    """Somebody has moved the counter, and may have thought the owner dead."""
+    client = FakeDynamodb()
+    store = fake_store(client)
+    seen = await held(store)
+    client.after = failing("UpdateItem", lost())
+    assert isinstance(await renewed(store, seen), StateError)
+    put(client, **{**client.items(TABLE)["shard-1"], "leaseCounter": {"N": "5"}})
+    assert await renewed(store, seen) is None
+
+
+@virtual_time
+async def test_a_lease_that_was_released_without_an_answer_is_not_renewed() -> None:
+    client = FakeDynamodb()
+    store = fake_store(client)
+    seen = await held(store)
+    client.after = failing("UpdateItem", lost())
+    with pytest.raises(StateError):
+        await store.release(seen)
+    assert await renewed(store, seen) is None
+    assert (await only(store)).counter == 2
+
+
+@virtual_time
+async def test_nothing_is_remembered_of_writes_whose_fate_is_known() -> None:
+    client = FakeDynamodb()
+    store = fake_store(client)
+    seen = await held(store)
+    for _ in range(3):
+        client.after = failing("UpdateItem", lost())
+        assert isinstance(await renewed(store, seen), StateError)
+        answer = await renewed(store, seen)
+        assert isinstance(answer, Lease)
+        seen = answer
+        assert store._tables[SCOPE]._unanswered == {}
+
+
+@virtual_time
 async def test_a_lease_taken_without_an_answer_is_free_for_its_new_owner_and_for_nobody_else() -> None:
     """It would otherwise wait for the failover time of an owner that does not know of it."""
     client = FakeDynamodb()

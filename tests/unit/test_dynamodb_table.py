@@ -184,6 +184,23 @@ async def test_only_a_lease_with_one_owner_can_be_handed_over() -> None:
 
 
 @virtual_time
+async def test_a_lease_that_goes_back_to_the_worker_asked_to_stop_counts_as_a_switch() -> None:
+    made = await site()
+    row = made.put({**MINE, "checkpointOwner": {"S": "me"}})
+    await made.table.assign(row, "me")
+    assert made.item(KEY) == {**MINE, "leaseCounter": {"N": "4"}, "ownerSwitchesSinceCheckpoint": {"N": "1"}}
+
+
+@virtual_time
+async def test_our_own_write_counts_as_done_only_while_nobody_has_written_since() -> None:
+    """Java leaves our token where it is."""
+    made = await site()
+    seen = made.put(MINE)
+    now = made.put({**MINE, "leaseCounter": {"N": "5"}, "esmWrite": {"S": "t"}})
+    assert await made.table.write(KEY, changes.hold(seen, "t"), token="t", counter=4) == Refused(now)
+
+
+@virtual_time
 async def test_what_others_keep_in_a_row_stays() -> None:
     made = await site()
     row = made.put({**MINE, "theirs": {"B": "AAE="}, "pendingCheckpoint": {"S": "9"}})

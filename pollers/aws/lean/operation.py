@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http.client import responses
-from types import MappingProxyType
 from typing import Any, Final
 
 import anyio
@@ -31,10 +30,12 @@ _SKEWED: Final = frozenset({
     "AuthFailure",
 })  # fmt: skip
 """Codes that a clock far from the service's leads to. Other SDKs have the same list, and the same limit below."""
-_OF_EVERY_ERROR: Final = frozenset({"__type", "message", "Message"})
-_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 _MOST_SKEW: Final = 240.0
 """Seconds; the service allows 300 or 900."""
+
+
+_OF_EVERY_ERROR: Final = frozenset({"__type", "message", "Message", "Error", "ResponseMetadata"})
+"""What else an error says is its own: the item of a condition that failed."""
 
 
 class Clock:
@@ -160,8 +161,9 @@ def service_error(answer: Answer, operation: str) -> boto.ClientError:
     if len(older) == 2 and older[0]:  # noqa: PLR2004  # code and type
         code = older[0]
     message = str(body.get("message") or body.get("Message") or "")
-    more = {name: value for name, value in body.items() if name not in _OF_EVERY_ERROR}
-    return _client_error(operation, status, headers, code=code, message=message, more=more)
+    error = _client_error(operation, status, headers, code=code, message=message)
+    error.response.update({name: value for name, value in body.items() if name not in _OF_EVERY_ERROR})
+    return error
 
 
 def _says_nothing(content: bytes) -> bool:
@@ -170,10 +172,6 @@ def _says_nothing(content: bytes) -> bool:
     return not content or content.startswith(b"<html>")
 
 
-def _client_error(
-    operation: str, status: int, headers: Mapping[str, str], *, code: str, message: str, more: Mapping[str, Any] = _NOTHING
-) -> boto.ClientError:
-    """`more`: what this kind of error tells beside its message, as the row that a condition did not hold for."""
+def _client_error(operation: str, status: int, headers: Mapping[str, str], *, code: str, message: str) -> boto.ClientError:
     metadata = {"HTTPStatusCode": status, "HTTPHeaders": headers, "RetryAttempts": 0, "RequestId": "", "HostId": ""}
-    error = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": metadata}
-    return boto.ClientError({**more, **error}, operation)
+    return boto.ClientError({"Error": {"Code": code, "Message": message}, "ResponseMetadata": metadata}, operation)

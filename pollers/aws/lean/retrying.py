@@ -12,7 +12,6 @@ from botocore.exceptions import ClientError
 from pollers.aws.lean.template import NotCovered
 
 _CHECKSUM: Final = "x-amz-crc32"
-"""DynamoDB's, of the content, which the handlers would ask for as well; TLS has checked that."""
 _QUOTA: Final = 500
 """Retries that the standard mode has in store; each success gives back one that was used."""
 
@@ -76,6 +75,7 @@ class _Answered:
 
     @classmethod
     def by(cls, error: ClientError) -> Self:
+        """Without DynamoDB's checksum, which a handler would compare with content that is not kept."""
         metadata = error.response["ResponseMetadata"]
         headers = {name: value for name, value in metadata["HTTPHeaders"].items() if name.lower() != _CHECKSUM}
         return cls(metadata["HTTPStatusCode"], headers, {"Error": dict(error.response["Error"])})

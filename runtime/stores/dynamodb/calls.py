@@ -41,6 +41,7 @@ class TableCalls:
         self.table = table
         self.region = region
         self.connect = connect
+        self._client: DynamodbApi | None = None
         self.capacity_used = capacity_used
 
     async def call(self, operation: str, request: Mapping[str, Any], *, expected: frozenset[str] = frozenset()) -> Answer:
@@ -51,10 +52,7 @@ class TableCalls:
         if operation != "TransactWriteItems":
             asked["TableName"] = self.table
         try:
-            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + LONGEST_CALL) as scope:
-                answer = await _METHODS[operation](await self.connect(), **asked)
-            if scope.cancelled_caught:
-                raise TimeoutError  # noqa: TRY301  # told as any other trouble
+            answer = await self._ask(operation, asked)
         except Exception as error:
             code = code_of(error)
             if code in _EXPECTED:  # the units of a refused write are not told; a row of ours has less than a kilobyte
@@ -66,11 +64,16 @@ class TableCalls:
             self._count(operation, answer)
         return answer
 
+    async def _ask(self, operation: str, asked: Mapping[str, Any]) -> Answer:
+        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + LONGEST_CALL):
+            if self._client is None:
+                self._client = await self.connect()
+            return await _METHODS[operation](self._client, **asked)
+        raise TimeoutError(f"nothing for {LONGEST_CALL:.0f} seconds")
+
     def failed(self, error: Exception, operation: str) -> StateError:
         if isinstance(error, StateError):
             return error
-        if isinstance(error, TimeoutError):
-            error = TimeoutError(f"nothing for {LONGEST_CALL:.0f} seconds")
         return to_state_error(error, operation=operation, table=self.table, region=self.region)
 
     def _count(self, operation: str, answer: Answer) -> None:
