@@ -55,6 +55,7 @@ async def test_whatever_happens_to_workers_each_record_is_seen_in_order_and_only
         await fleet.start(*NAMES)
         took = await fleet.wait_level(SHARDS, seconds=60)
         told.append(f"level after {took:.1f} s")
+        assert fleet.leader in fleet.workers
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(fleet.run_producer, 0.3)
             until = anyio.current_time() + SECONDS

@@ -1,10 +1,14 @@
 """Workers that share shards through a leader, on fakes in virtual time."""
 
 from collections import Counter
+from collections.abc import Mapping
 from itertools import chain
+from typing import Any
 
 import anyio
+from botocore.exceptions import ReadTimeoutError
 
+from handlers.invoker import Outcome, Succeeded
 from pollers.record import LATEST
 from runtime.core.mapping import StreamSettings
 from runtime.fleet_rows import FleetRows
@@ -229,3 +233,163 @@ async def test_the_process_after_a_dead_one_of_the_same_name_goes_on_with_its_sh
         second = world.start(tasks, "w1")
         await wait(lambda: len(works_on(second)) == 3, within=FAILOVER + RENEW)
         second.drain.begin()
+
+
+# what would have gone wrong once
+
+
+@virtual_time
+async def test_a_leader_that_drains_keeps_its_leases_until_its_batch_is_done_and_others_lead_meanwhile() -> None:
+    world = fleet_of(4)
+
+    async def slow(_: dict[str, Any]) -> Outcome:
+        await anyio.sleep(25)
+        return Succeeded(response=None)
+
+    async with anyio.create_task_group() as tasks:
+        leader = world.start(tasks, "w1")
+        await wait(lambda: len(works_on(leader)) == 4)
+        second = world.start(tasks, "w2")
+        await wait(lambda: loads(leader, second) == [2, 2], within=60)
+        world.function.handler = slow
+        put = [world.stream.put(f"key-{number}", 1)[0] for number in range(30)]
+        await wait(lambda: world.function.running == 4, within=10)
+        leader.drain.begin()
+        await anyio.sleep(2)
+        assert world.reported == {"w2"}
+        assert world.lock is not None
+        assert world.lock.owner == "w2"
+        await leader.ended.wait()
+        await wait(lambda: len(works_on(second)) == 4, within=5)
+        await wait(lambda: len(set(chain.from_iterable(world.function.invoked))) == len(put), within=300)
+        second.drain.begin()
+    assert len(list(chain.from_iterable(world.function.invoked))) == len(put)
+
+
+@virtual_time
+async def test_a_worker_that_drains_is_given_nothing() -> None:
+    world = fleet_of(9)
+    async with anyio.create_task_group() as tasks:
+        workers = [world.start(tasks, f"w{number}") for number in range(3)]
+        await wait(lambda: loads(*workers) == [3, 3, 3], within=60)
+        last = next(
+            worker for worker, name in zip(workers, ("w0", "w1", "w2"), strict=True) if world.lock and name != world.lock.owner
+        )
+        last.drain.begin()
+        began = anyio.current_time()
+        rest = [worker for worker in workers if worker is not last]
+        await wait(lambda: sum(loads(*rest)) == 9, within=30)
+        assert anyio.current_time() - began < FAILOVER / 2
+        for worker in rest:
+            worker.drain.begin()
+
+
+@virtual_time
+async def test_a_hand_over_that_takes_too_long_is_cut_off_by_the_owner_before_anybody_forces_it() -> None:
+    """A handler that does not mind its time limit: never two who work on the shard."""
+    world = fleet_of(2)
+    world.function_timeout = 5
+    running: Counter[str] = Counter()
+    most: Counter[str] = Counter()
+
+    async def endless(event: dict[str, Any]) -> Outcome:
+        shard = event["Records"][0]["eventID"].partition(":")[0]
+        running[shard] += 1
+        most[shard] = max(most[shard], running[shard])
+        try:
+            await anyio.sleep(200 if len(most) <= 2 and most[shard] == 1 and not slow.is_set() else 0)
+        finally:
+            running[shard] -= 1
+        return Succeeded(response=None)
+
+    slow = anyio.Event()
+    world.function.handler = endless
+    async with anyio.create_task_group() as tasks:
+        first = world.start(tasks, "w1")
+        await wait(lambda: len(works_on(first)) == 2)
+        await anyio.sleep(3 * FAILOVER)
+        for number in range(10):
+            world.stream.put(f"key-{number}", 1)
+        await wait(lambda: world.function.running == 2, within=10)
+        second = world.start(tasks, "w2")
+        await wait(lambda: len(works_on(second)) == 1, within=35 + 2 * FAILOVER)
+        slow.set()
+        assert set(most.values()) == {1}
+        first.scope.cancel()
+        second.scope.cancel()
+
+
+@virtual_time
+async def test_a_child_of_a_merge_waits_for_the_parent_that_no_row_knew_of() -> None:
+    """One parent comes from a split that nobody has listed yet: its row is made before the child is."""
+    world = fleet_of(2)
+    async with anyio.create_task_group() as tasks:
+        worker = world.start(tasks, "w1")
+        await wait(lambda: len(works_on(worker)) == 2)
+        first, second = sorted(works_on(worker))
+        blocked = anyio.Event()
+
+        async def hold_back(event: dict[str, Any]) -> Outcome:
+            if event["Records"][0]["eventID"].startswith(first) and not blocked.is_set():
+                await anyio.sleep(20)
+            return Succeeded(response=None)
+
+        world.function.handler = hold_back
+        for number in range(20):
+            world.stream.put(f"key-{number}", 1)
+        left, _ = world.stream.split(first)
+        for number in range(20):
+            world.stream.put(f"key-{number}", 1)
+        child = world.stream.merge(left, second)
+        for number in range(20):
+            world.stream.put(f"key-{number}", 1)
+        await wait(lambda: child in world.checkpoints(), within=15)
+        assert left in world.checkpoints()
+        await wait(lambda: len(set(chain.from_iterable(world.function.invoked))) == 60, within=120)
+        worker.drain.begin()
+    order = {number: place for place, number in enumerate(chain.from_iterable(world.function.invoked))}
+    for key in range(20):
+        mine = [record.id for shard in world.stream.shards.values() for record in shard.records if record.group == f"key-{key}"]
+        places = [order[number] for number in sorted(mine, key=int)]
+        assert places == sorted(places), key
+
+
+@virtual_time
+async def test_a_heartbeat_whose_answer_is_lost_costs_the_leader_nothing() -> None:
+    world = fleet_of(3)
+    async with anyio.create_task_group() as tasks:
+        worker = world.start(tasks, "w1")
+        await wait(lambda: len(works_on(worker)) == 3)
+        lost = 0
+
+        async def lose(operation: str, request: Mapping[str, Any]) -> None:
+            nonlocal lost
+            if operation == "UpdateItem" and request["Key"]["leaseKey"]["S"] == LEADER and lost < 2:
+                lost += 1
+                raise ReadTimeoutError(endpoint_url="http://table")
+
+        world.client.after = lose
+        for _ in range(300):
+            await anyio.sleep(0.1)
+            assert len(works_on(worker)) == 3
+        assert lost == 2
+        assert world.lock is not None
+        assert world.lock.owner == "w1"
+        worker.drain.begin()
+
+
+@virtual_time
+async def test_rows_of_workers_that_died_long_ago_get_no_shards_and_are_deleted_in_the_end() -> None:
+    world = fleet_of(4)
+    async with anyio.create_task_group() as tasks:
+        worker = world.start(tasks, "w1")
+        await wait(lambda: len(works_on(worker)) == 4)
+        old = {"leaseKey": {"S": "dead"}, "entityType": {"S": ENTITY_WORKER}, "lut": {"N": str(int(wall_clock() - 7200))}}
+        await world.client.put_item(TableName="esm-m", Item=old)
+        for _ in range(600):
+            await anyio.sleep(0.1)
+            assert len(works_on(worker)) == 4
+        assert "dead" in world.reported
+        await anyio.sleep(3700)
+        assert world.reported == {"w1"}
+        worker.drain.begin()
