@@ -158,6 +158,7 @@ class Worker:
             invoker=self._functions[mapping.function],
             destination=open_destination(arn, clients, region=mapping.region) if arn else None,
             store=store,
+            fleet=store.fleet(scope_of(mapping)) if isinstance(store, DynamodbStore) else None,
             worker=worker.id,
             limiter=self._limiters.get(mapping.function),
             drain=self._drain,

@@ -5,6 +5,7 @@ takes it waits as long from when it saw that write, so there are never two who b
 """
 
 from collections.abc import Callable, Sequence
+from math import inf
 
 import anyio
 
@@ -17,7 +18,17 @@ from runtime.stream_telemetry import StreamTelemetry
 class HeldLease:
     """One lease that is ours, and the scope in which its work runs: cancelled when the lease is lost."""
 
-    def __init__(self, lease: Lease, store: LeaseStore, *, failover: float, written: float) -> None:
+    def __init__(
+        self,
+        lease: Lease,
+        store: LeaseStore,
+        *,
+        failover: float,
+        written: float,
+        bound: Callable[[], float] = lambda: inf,
+        hand_over: Callable[[], float] = lambda: inf,
+    ) -> None:
+        """`bound`: until when, on our clock, it may be believed in at most. `hand_over`: in seconds, once it is asked for."""
         self.lease = lease
         self.scope = anyio.CancelScope()
         self.lost = False
@@ -28,16 +39,48 @@ class HeldLease:
         """When the last successful write began."""
         self._store = store
         self._failover = failover
+        self._bound = bound
+        self._hand_over = hand_over
+        self._asked: float | None = None
+        """When the write began whose answer first said that another worker is to have it."""
 
     @property
     def ours(self) -> bool:
-        return not self.lost and now() - self.written < self._failover
+        """Work on it may go on."""
+        return self.writable and not self.overdue
+
+    @property
+    def writable(self) -> bool:
+        """Nobody else may have taken it."""
+        return not self.lost and now() < min(self.written + self._failover, self._bound())
+
+    def ends_before(self, moment: float, bound: float) -> bool:
+        """Not `ours`; for many at once."""
+        return self.lost or moment >= min(self.written + self._failover, bound) or (self._asked is not None and self.overdue)
+
+    @property
+    def overdue(self) -> bool:
+        """It should have been handed over by now."""
+        return self._asked is not None and now() >= self._asked + self._hand_over()
+
+    def wrote(self, lease: Lease, began: float) -> None:
+        """A write that began then has succeeded."""
+        self.lease, self.written = lease, began
+        asked = lease.wanted_by not in (None, lease.owner)
+        self._asked = (began if self._asked is None else self._asked) if asked else None
 
     async def check(self) -> None:
         """Returns only while the lease is ours. To be asked, inside its scope, before whatever only the owner may do."""
         if not self.ours:
-            self.lose(expired=not self.lost)
+            self.end_work()
             await anyio.sleep_forever()  # the scope is cancelled
+
+    def end_work(self) -> None:
+        """It is not ours to work on any more; it may still be ours to hand over."""
+        if self.writable:
+            self.scope.cancel()
+        else:
+            self.lose(expired=not self.lost)
 
     def lose(self, *, expired: bool = False) -> None:
         self.lost, self.expired = True, self.expired or expired
@@ -59,20 +102,32 @@ class HeldLease:
                 self.lose()
                 await self.check()
             else:
-                self.lease, self.written = lease, began
+                self.wrote(lease, began)
             return True
 
 
 class LeaseKeeper:
     """The leases that a mapping holds in this worker."""
 
-    def __init__(self, store: LeaseStore, *, worker: str, failover: float, telemetry: StreamTelemetry) -> None:
+    def __init__(
+        self,
+        store: LeaseStore,
+        *,
+        worker: str,
+        failover: float,
+        telemetry: StreamTelemetry,
+        bound: Callable[[], float] = lambda: inf,
+        hand_over: Callable[[], float] = lambda: inf,
+    ) -> None:
+        """`bound`, `hand_over`: as HeldLease, of all."""
         self.held: dict[str, HeldLease] = {}
         """By shard."""
         self._store = store
         self._worker = worker
         self._failover = failover
         self._telemetry = telemetry
+        self._bound = bound
+        self._hand_over = hand_over
 
     async def take(self, lease: Lease) -> HeldLease | None:
         """None: another worker was faster. Raises StateError."""
@@ -81,7 +136,9 @@ class LeaseKeeper:
         if taken is None:
             return None
         self._telemetry.lease_taken(taken.shard, before=lease.owner)
-        held = self.held[taken.shard] = HeldLease(taken, self._store, failover=self._failover, written=began)
+        held = self.held[taken.shard] = HeldLease(
+            taken, self._store, failover=self._failover, written=began, bound=self._bound, hand_over=self._hand_over
+        )
         return held
 
     async def let_go(self, held: HeldLease) -> None:
@@ -89,7 +146,10 @@ class LeaseKeeper:
         shard = held.lease.shard
         try:
             async with held.lock:
-                released = held.ours and await self._store.release(held.lease)
+                overdue = held.writable and held.overdue
+                released = held.writable and await self._store.release(held.lease)
+            if overdue:
+                self._telemetry.hand_over_cut(shard, to=held.lease.wanted_by)
             if released:
                 self._telemetry.lease_released(shard, to=held.lease.wanted_by)
             else:
@@ -103,18 +163,19 @@ class LeaseKeeper:
         """Renew until cancelled, and end the work of leases that could not be renewed in time."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._run_expiry, name="expire leases")  # a store that hangs must not keep it from the clock
-            while True:
-                await anyio.sleep(self._failover / 3)
+            moment = now()
+            while True:  # in step: many leases take a while, and must not be renewed later for that
+                await anyio.sleep(max(0.0, moment + self._failover / 3 - now()))
                 moment = now()
-                due = [held for held in self.held.values() if held.ours and moment - held.written >= self._failover / 4]
+                due = [held for held in self.held.values() if held.writable and moment - held.written >= self._failover / 4]
                 await self._renew([held for held in due if not held.lock.locked()])  # a checkpoint on its way renews as well
 
     async def _run_expiry(self) -> None:
         while True:
             await anyio.sleep(self._failover / 10)
-            for held in self.held.values():
-                if not held.ours:
-                    held.lose(expired=not held.lost)
+            moment, bound = now(), self._bound()
+            for held in [held for held in self.held.values() if held.ends_before(moment, bound)]:
+                held.end_work()
 
     async def _renew(self, due: Sequence[HeldLease]) -> None:
         if not due:
@@ -131,7 +192,7 @@ class LeaseKeeper:
                 elif isinstance(row, StateError):
                     failures.append(row)
                 else:
-                    held.lease, held.written = row, began
+                    held.wrote(row, began)
             if failures:
                 self._telemetry.state_failed(failures[0], who="renewals")
             else:

@@ -9,7 +9,7 @@ it (FLT-61). Where no batch writes that position, `_write_positions` does.
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from math import inf
@@ -83,8 +83,12 @@ class ShardRun:
         health: SourceHealth,
         retention: Retention,
         shards: Callable[[], int],
+        announce_end: Callable[[str], Awaitable[None]],
     ) -> None:
-        """`shards`: how many this mapping has here, for sharing its memory among them."""
+        """`shards`: how many this mapping has here, for sharing its memory among them.
+
+        `announce_end` is called when all of the shard is done, before that is written.
+        """
         settings = parts.settings
         self._parts = parts
         self._sieve = Sieve(parts.mapping, parts.spec)
@@ -97,6 +101,7 @@ class ShardRun:
         self._telemetry = telemetry
         self._health = health
         self._shards = shards
+        self._announce_end = announce_end
         self._shard = held.lease.shard
         self._closing = Drain()
         self._delivery = StreamDelivery(
@@ -132,6 +137,7 @@ class ShardRun:
                 worked.set()
                 self._passed.set()
             if self._read_to_end and not len(self._delivery.checkpoints.progress) and await self._delivery.end_window():
+                await self._announce_end(self._shard)
                 await self._delivery.checkpoints.end_shard()
                 self._telemetry.shard_ended(self._shard)
 

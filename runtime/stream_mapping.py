@@ -1,12 +1,11 @@
 """Runs one mapping of a stream: lists its shards, takes leases, works on what it holds, until the drain.
 
-Every worker does the same rounds from the same rows (`core.lease_plan`); none leads. Stopping: no new lease, read or invocation;
-what runs is finished, its checkpoint written, its lease released.
+Which leases are this worker's, `sharing` says. Stopping: no new lease, read or invocation; what runs is finished, its checkpoint
+written, its lease released.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from math import inf
 from typing import Final
 
 import anyio
@@ -16,16 +15,20 @@ from pollers.errors import SourceError, SourceUnavailable
 from pollers.record import LATEST, SHARD_END, TRIM_HORIZON, Shard
 from runtime.clock import loop_clock
 from runtime.core.backoff import backoff
-from runtime.core.lease_plan import plan_leases, unfinished_parents
+from runtime.core.lease_plan import unfinished_parents
 from runtime.core.mapping import MappingState
+from runtime.fleet import Fleet
+from runtime.fleet_rows import FleetRows
 from runtime.lease_keeper import HeldLease, LeaseKeeper
 from runtime.leases import Lease, StateError
 from runtime.retention import Retention
 from runtime.shard import ShardRun
 from runtime.shard_status import Block, ShardState, ShardStatus
+from runtime.sharing import Look, SelfPlanned, Sharing
 from runtime.source_health import SourceHealth
 from runtime.stream_parts import StreamParts
 from runtime.stream_telemetry import StreamTelemetry
+from runtime.together import run_together
 
 __all__ = ["StreamParts", "run_stream_mapping"]
 
@@ -48,6 +51,19 @@ _LISTING: Final = "the listing of shards"
 _ROUNDS: Final = "rounds"
 
 
+def _sharing(parts: StreamParts, telemetry: StreamTelemetry) -> Sharing:
+    if parts.fleet is None:
+        return SelfPlanned(parts.store, parts.scope, worker=parts.worker, failover=parts.failover)
+    return Fleet(
+        parts.fleet,
+        worker=parts.worker,
+        failover=parts.failover,
+        time_limit=parts.function.timeout,
+        clock=parts.clock,
+        telemetry=telemetry,
+    )
+
+
 async def run_stream_mapping(parts: StreamParts) -> None:
     """Run until the drain has begun and nothing is in hand any more."""
     await _StreamMapping(parts).run()
@@ -58,7 +74,6 @@ class _StreamMapping:
         self._parts = parts
         self._telemetry = StreamTelemetry(parts.telemetry)
         self._health = SourceHealth(parts.status, self._telemetry, parts.jitter)
-        self._keeper = LeaseKeeper(parts.store, worker=parts.worker, failover=parts.failover, telemetry=self._telemetry)
         self._runs: dict[str, ShardRun] = {}
         self._changed = anyio.Event()
         self._retention = Retention(parts.source, self._telemetry)
@@ -67,12 +82,15 @@ class _StreamMapping:
         """Shards that no listing has shown, since when."""
         self._revived: set[str] = set()
         """Shards that the last listing showed as open although they were read to their end."""
-        self._lost: dict[str, int] = {}
-        """Shards that could not be renewed in time: the counter that we wrote last."""
-        self._seen: dict[str, tuple[int, float]] = {}
-        """For each shard its counter, and since when we have seen it so."""
-        self._first_look = True
-        self._resuming_until = anyio.current_time() + 2 * parts.failover
+        self._sharing = _sharing(parts, self._telemetry)
+        self._keeper = LeaseKeeper(
+            parts.store,
+            worker=parts.worker,
+            failover=parts.failover,
+            telemetry=self._telemetry,
+            bound=lambda: self._sharing.bound,
+            hand_over=lambda: self._sharing.hand_over,
+        )
         self._listing = anyio.CancelScope()
 
     async def run(self) -> None:
@@ -81,6 +99,7 @@ class _StreamMapping:
         self._watch()
         async with anyio.create_task_group() as upkeep:
             upkeep.start_soon(self._keeper.run, name="renew leases")
+            upkeep.start_soon(self._sharing.run, name="share shards")
             upkeep.start_soon(self._close_when_drained, name="close shards")
             upkeep.start_soon(self._probe_destination, name="probe the destination")
             upkeep.start_soon(self._run_watchdog, name="watchdog")
@@ -91,6 +110,14 @@ class _StreamMapping:
                         await self._changed.wait()
                     self._changed = anyio.Event()
             upkeep.cancel_scope.cancel()
+        with anyio.move_on_after(_LAST_WORD, shield=True):
+            await self._end_sharing()
+
+    async def _end_sharing(self) -> None:
+        try:
+            await self._sharing.end()
+        except StateError as error:
+            self._telemetry.state_failed(error, who=_ROUNDS)
 
     async def _close_when_drained(self) -> None:
         await self._parts.drain.wait_begun()
@@ -98,6 +125,7 @@ class _StreamMapping:
         self._listing.cancel()
         for run in self._runs.values():
             run.close()
+        await self._sharing.leave()
 
     async def _probe_destination(self) -> None:
         """A destination that is not there is to be known before it is needed."""
@@ -110,27 +138,30 @@ class _StreamMapping:
     async def _round(self, shards: TaskGroup) -> float:
         """Gives the seconds until the next."""
         try:
-            leases = await self._parts.store.load(self._parts.scope)
-            if anyio.current_time() >= self._list_at:
-                leases = await self._list(leases)
-            await self._follow_plan(leases, shards)
+            look = await self._sharing.look(self._keeper.held)
+            if anyio.current_time() >= self._list_at and await self._list(look.leases):
+                look = await self._sharing.look(self._keeper.held)
+            await self._follow(look, shards)
             self._parts.status.tell_state(None)
             self._telemetry.state_answered(who=_ROUNDS)
         except StateError as error:
             self._parts.status.tell_state(str(error))
             self._telemetry.state_failed(error, who=_ROUNDS)
             self._list_at = max(self._list_at, anyio.current_time() + self._parts.failover / 3)
-        soon = 1.0 if anyio.current_time() < self._resuming_until else inf
-        return min(soon, self._parts.failover / 3, max(0.0, self._list_at - anyio.current_time()))
+        return min(self._sharing.pause, max(0.0, self._list_at - anyio.current_time()))
 
-    async def _list(self, leases: list[Lease]) -> list[Lease]:
-        """Make rows for new shards, forget those of shards that are done and long gone. While it fails, known shards go on.
+    async def _list(self, leases: Sequence[Lease]) -> bool:
+        """Make rows for new shards, forget those of shards that are done and long gone; whether there was anything to do.
 
+        While it fails, known shards go on.
         The rows are loaded anew after the listing: if there are none then, all that it shows was there before the first run.
         """
         listed = await self._ask_shards()
         if listed is None:
-            return leases
+            return False
+        self._list_at = anyio.current_time() + _LIST_EVERY
+        if not self._sharing.lists:
+            return False
         leases = await self._parts.store.load(self._parts.scope)
         known = {lease.shard for lease in leases}
         new = [self._new_lease(shard, first=not known) for shard in listed if shard.id not in known]
@@ -140,8 +171,7 @@ class _StreamMapping:
         if forgotten:
             await self._parts.store.delete(forgotten)
         self._find_revived(leases, {shard.id for shard in listed if not shard.closed})
-        self._list_at = anyio.current_time() + _LIST_EVERY
-        return await self._parts.store.load(self._parts.scope) if new or forgotten else leases
+        return bool(new or forgotten)
 
     async def _ask_shards(self) -> list[Shard] | None:
         """None: no answer, or the drain begins, which need not wait for one."""
@@ -193,43 +223,25 @@ class _StreamMapping:
             start = SHARD_END
         return Lease(scope=self._parts.scope, shard=shard.id, parents=shard.parents, checkpoint=start)
 
-    async def _follow_plan(self, leases: Sequence[Lease], shards: TaskGroup) -> None:
-        worker = self._parts.worker
-        before = await self._parts.store.silence(self._parts.scope) if self._first_look else {}
-        now = anyio.current_time()
-        if self._first_look:  # who died before we started need not be waited for as long again
-            self._seen = {lease.shard: (lease.counter, now - before.get(lease.shard, 0.0)) for lease in leases}
-        self._seen = {lease.shard: self._sight(lease, now) for lease in leases}
-        quiet = {shard: now - since for shard, (_, since) in self._seen.items()}
-        ours = {lease.shard: inf for lease in leases if self._lost.get(lease.shard) == lease.counter}  # nobody took it since
-        plan = plan_leases(
-            leases,
-            worker=worker,
-            held=self._keeper.held,
-            quiet=quiet | ours,
-            failover=self._parts.failover,
-            resuming=now < self._resuming_until,
-        )
-        self._first_look = False
-        self._show(leases, quiet)
+    async def _follow(self, look: Look, shards: TaskGroup) -> None:
+        self._show(look)
         taken: list[HeldLease] = []
+
+        async def take(lease: Lease) -> None:
+            if not self._parts.drain.begun and (held := await self._keeper.take(lease)) is not None:
+                taken.append(held)
+
         try:
-            for lease in plan.take:
-                if not self._parts.drain.begun and (held := await self._keeper.take(lease)) is not None:
-                    taken.append(held)  # noqa: PERF401  # what was taken is worked on, also when the next take fails
-        finally:
+            await run_together([partial(take, lease) for lease in look.take])
+        finally:  # what was taken is worked on, also when another take fails
             for held in taken:  # not before all are taken: the first would be in the way of the last
                 shards.start_soon(self._work, held, name=held.lease.shard)
-        for lease in plan.want:
-            if await self._parts.store.want(lease, worker):
+        for lease in look.want:
+            if await self._parts.store.want(lease, self._parts.worker):
                 self._telemetry.lease_wanted(lease.shard, owner=lease.owner)
         for shard, held in self._keeper.held.items():
-            if held.lease.wanted_by not in (None, worker) and shard in self._runs:
+            if held.lease.wanted_by not in (None, self._parts.worker) and shard in self._runs:
                 self._runs[shard].close()
-
-    def _sight(self, lease: Lease, now: float) -> tuple[int, float]:
-        before = self._seen.get(lease.shard)
-        return before if before is not None and before[0] == lease.counter else (lease.counter, now)
 
     # one shard
 
@@ -240,22 +252,74 @@ class _StreamMapping:
         try:
             with held.scope:
                 crashes = 0
-                while not self._parts.drain.begun and not held.lease.ended and held.lease.wanted_by in (None, self._parts.worker):
+                while self._may_work(held) and not held.lease.ended:
                     began = anyio.current_time()
                     try:
-                        await self._run(held, status)
+                        if await self._wait_ready(held, status):
+                            await self._run(held, status)
                     except Exception as error:  # noqa: BLE001  # one bad shard must not stop the others
                         crashes = 1 if anyio.current_time() - began > _STEADY else crashes + 1
                         await self._rest_after_crash(error, status, crashes)
         finally:
             if held.expired:
-                self._lost[shard] = held.lease.counter
+                self._sharing.lost(held.lease)
             status.in_vain = 0
             self._telemetry.state_answered(who=shard)  # whatever its store calls met, it asks no more
             with anyio.move_on_after(_LAST_WORD, shield=True):
                 await self._keeper.let_go(held)
             self._list_at = anyio.current_time() if held.lease.ended else self._list_at  # its children may start
             self._changed.set()
+
+    def _may_work(self, held: HeldLease) -> bool:
+        return not self._parts.drain.begun and held.lease.wanted_by in (None, self._parts.worker)
+
+    async def _wait_ready(self, held: HeldLease, status: ShardStatus) -> bool:
+        """Until the shards before it have ended; False: the shard is to be given up first."""
+        while self._may_work(held):
+            try:
+                status.waiting_for = await self._sharing.ready(held.lease)
+            except StateError as error:
+                self._telemetry.state_failed(error, who=held.lease.shard)
+            else:
+                if not status.waiting_for:
+                    return self._may_work(held)  # the drain may have begun meanwhile
+            await self._parts.drain.pause(self._sharing.pause)
+        return False
+
+    async def _announce_end(self, shard: str) -> None:
+        """The rows of its children are there before it is known to have ended, so that nobody takes the stream for shorter."""
+        if not self._sharing.announces:
+            return
+        while True:
+            try:
+                listed = await self._parts.source.list_shards()
+                children = [each for each in listed if shard in each.parents]
+                if self._parts.fleet is not None and children:
+                    await self._make_rows(self._parts.fleet, {each.id: each for each in listed}, children)
+                    await self._parts.fleet.describe_children(shard, [child.id for child in children])
+            except SourceError as error:
+                await anyio.sleep(self._health.failed(shard, error))
+            except StateError as error:
+                self._telemetry.state_failed(error, who=shard)
+                await anyio.sleep(self._sharing.pause)
+            else:
+                self._health.answered(shard)
+                return
+
+    async def _make_rows(self, fleet: FleetRows, listed: Mapping[str, Shard], children: Sequence[Shard]) -> None:
+        """Of these, and of what comes before them where there is none either: a parent without a row counts as finished.
+
+        In one step, so that nobody sees a child of a merge without its other parent.
+        """
+        new: dict[str, Shard] = {}
+        unseen = {child.id: child for child in children}
+        while unseen:
+            known = {lease.shard for lease in await fleet.find(list(unseen))}
+            missing = [shard for shard in unseen.values() if shard.id not in known]
+            new |= {shard.id: shard for shard in missing}
+            parents = {parent for shard in missing for parent in shard.parents}
+            unseen = {parent: listed[parent] for parent in sorted(parents) if parent in listed and parent not in new}
+        await self._parts.store.create([self._new_lease(shard, first=False) for shard in reversed(new.values())])
 
     async def _rest_after_crash(self, error: Exception, status: ShardStatus, crashes: int) -> None:
         pause = backoff(crashes, base=_RESTART_BASE, cap=_RESTART_CAP, jitter=self._parts.jitter())
@@ -277,6 +341,7 @@ class _StreamMapping:
             health=self._health,
             retention=self._retention,
             shards=lambda: len(self._runs),
+            announce_end=self._announce_end,
         )
         status.running, status.owner, status.waiting_for = True, self._parts.worker, ()
         status.alive = anyio.current_time()
@@ -307,18 +372,18 @@ class _StreamMapping:
                     self._telemetry.shard_restarted(shard, silent=silent)
                     run.cut()
 
-    def _show(self, leases: Sequence[Lease], quiet: Mapping[str, float]) -> None:
-        rows = {lease.shard: lease for lease in leases}
+    def _show(self, look: Look) -> None:
+        rows = {lease.shard: lease for lease in look.leases}
         shown = self._parts.status.shards
         for gone in shown.keys() - rows.keys() - self._runs.keys():
             del shown[gone]
-        for lease in leases:
+        for lease in look.leases:
             status = shown.setdefault(lease.shard, ShardStatus(shard=lease.shard, clock=loop_clock()))
             status.ended = lease.ended
-            if not status.running:
+            if not status.running and lease.shard not in self._keeper.held:
                 status.checkpoint, status.owner = str(lease.checkpoint), lease.owner
-                status.namesake = lease.owner == self._parts.worker and self._lost.get(lease.shard) != lease.counter
-                status.owner_silent, status.takeover = quiet[lease.shard], self._parts.failover
+                status.namesake = self._sharing.is_namesake(lease)
+                status.owner_silent, status.takeover = look.quiet[lease.shard], self._parts.failover
                 status.waiting_for = unfinished_parents(lease, rows)
 
     def _watch(self) -> None:

@@ -12,6 +12,7 @@ from pollers.record import PositionKind
 from pollers.source import StreamSource, StreamSpec
 from runtime.core.mapping import EventSourceMapping, StreamSettings
 from runtime.drain import Drain
+from runtime.fleet_rows import FleetRows
 from runtime.leases import LeaseStore
 from runtime.places import Places
 from runtime.status import MappingStatus
@@ -35,6 +36,8 @@ class StreamParts:
     invoker: Invoker
     destination: FailureDestination | None
     store: LeaseStore
+    fleet: FleetRows | None = None
+    """Set where workers share shards through a leader; else each plans alone."""
     worker: str
     """Our name on leases."""
     limiter: anyio.CapacityLimiter | None

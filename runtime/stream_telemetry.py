@@ -69,6 +69,17 @@ class StreamTelemetry:
         reason = "it could not be renewed in time" if expired else "another worker took it"
         self._log.warning("lease_lost", shard=shard, reason=reason, hint="whoever has it next goes on from its checkpoint")
 
+    def lease_assigned(self, shard: str, *, to: str, before: str | None, asks: bool) -> None:
+        """By us, the leader. `asks`: its owner is asked to hand it over."""
+        self.mapping.lease_changed("asked" if asks else "assigned")
+        self._log.info("lease_assigned", shard=shard, to=to, before=before, asks=asks)
+
+    def leader_changed(self, *, leads: bool, reason: str) -> None:
+        self._log.info("leader_changed", leads=leads, reason=reason)
+
+    def hand_over_cut(self, shard: str, *, to: str | None) -> None:
+        self._log.warning("hand_over_cut", shard=shard, to=to, hint="the batch in flight took too long, and is repeated there")
+
     def lease_wanted(self, shard: str, *, owner: str | None) -> None:
         self.mapping.lease_changed("wanted")
         self._log.info("lease_wanted", shard=shard, owner=owner)

@@ -43,6 +43,8 @@ DYNAMODB_PAGE: Final = HotKind(service="dynamodbstreams", name="GetRecords", met
 STATE_WRITE: Final = HotKind(service="dynamodb", name="UpdateItem", method="update_item", repeatable=True, retries=True)
 """Of a lease: conditional, and known again by its token when it is acted on twice."""
 STATE_READ: Final = HotKind(service="dynamodb", name="Scan", method="scan", repeatable=True, retries=True)
+STATE_FIND: Final = HotKind(service="dynamodb", name="Query", method="query", repeatable=True, retries=True)
+STATE_LOOK: Final = HotKind(service="dynamodb", name="GetItem", method="get_item", repeatable=True, retries=True)
 
 BODY: Final = "Body"
 """Where the SDK's parser leaves what it did not parse (`pollers.aws.clients`)."""
@@ -54,6 +56,8 @@ RAW_SHAPES: Final = frozenset(
         "GetRecordsOutput",
         "UpdateItemOutput",
         "ScanOutput",
+        "QueryOutput",
+        "GetItemOutput",
     }
 )
 """The answers of hot operations, as botocore's models call them."""

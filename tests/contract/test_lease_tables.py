@@ -287,7 +287,7 @@ async def test_trouble_that_the_client_outlives_is_not_noticed(
 async def test_trouble_that_lasts_is_an_error_and_costs_no_lease(
     dynamodb_server: Server, monkeypatch: pytest.MonkeyPatch, fault: str, when: str
 ) -> None:
-    """The next call goes on from whatever was done."""
+    """The next call goes on from whatever was done. Of a connection that closes the lean client asks once more by itself."""
     point_at(dynamodb_server, monkeypatch)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     state = DynamodbState(table=f"esm-{uuid.uuid4().hex}")
@@ -323,7 +323,7 @@ async def test_a_user_without_permission_is_told_which(dynamodb_server: Server, 
 async def test_the_upkeep_of_a_thousand_shards_costs_a_unit_each_and_a_scan(
     dynamodb_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A renewal is one write unit; a round reads the table, at half a read unit for each 4 KB of it."""
+    """A renewal is one write unit; a listing of shards reads the table, at a read unit for each 4 KB; an assignment round costs half of that."""
     point_at(dynamodb_server, monkeypatch)
     used: Counter[str] = Counter()
     state = DynamodbState(table=f"esm-{uuid.uuid4().hex}")
@@ -337,4 +337,4 @@ async def test_the_upkeep_of_a_thousand_shards_costs_a_unit_each_and_a_scan(
         assert used == {"write": 2 * 200}
         used.clear()
         await store.load(SCOPE)
-        assert 2 * 6 <= used["read"] <= 2 * 12, "200 rows of 300 to 450 bytes"
+        assert 2 * 13 <= used["read"] <= 2 * 23, "200 rows of 270 to 450 bytes, consistently"

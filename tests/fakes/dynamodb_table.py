@@ -53,20 +53,23 @@ class FakeDynamodb:
             await anyio.lowlevel.checkpoint()
             self.asked.append(operation)
             await self.before(operation, request)
-            body = _converted(request, encode=True)
             if operation in self.twice:
-                with suppress(Refused):
-                    (TABLES | ITEMS)[operation](Call(store=self.store, caller=ME, operation=operation, body=body))
-            try:
-                answer = (TABLES | ITEMS)[operation](Call(store=self.store, caller=ME, operation=operation, body=body))
-            except Refused as refused:
-                error = {"Code": refused.shape, "Message": refused.message}
-                answer = {"Error": error, **refused.more}
-                raise ClientError(_converted(answer, encode=False), operation) from None
+                with suppress(ClientError):
+                    self.carry_out(operation, request)
+            answer = self.carry_out(operation, request)
             await self.after(operation, request)
-            return self.alter(operation, _converted(answer, encode=False))
+            return self.alter(operation, answer)
 
         return call
+
+    def carry_out(self, operation: str, request: Mapping[str, Any]) -> Any:
+        """At once, without giving way."""
+        call = Call(store=self.store, caller=ME, operation=operation, body=_converted(dict(request), encode=True))
+        try:
+            return _converted((TABLES | ITEMS)[operation](call), encode=False)
+        except Refused as refused:
+            answer = {"Error": {"Code": refused.shape, "Message": refused.message}, **refused.more}
+            raise ClientError(_converted(answer, encode=False), operation) from None
 
     def items(self, table: str) -> dict[str, dict[str, Any]]:
         """By `leaseKey`, with binary as base64."""

@@ -16,6 +16,7 @@ from pollers.source import StreamSpec
 from runtime.core.filtering import FilterCriteria
 from runtime.core.mapping import BatchLimits, EventSourceMapping, MappingState, RetryPolicy, StreamSettings
 from runtime.drain import Drain
+from runtime.fleet_rows import FleetRows
 from runtime.leases import Lease, LeaseStore, StateError
 from runtime.places import Places
 from runtime.shard_status import ShardStatus
@@ -97,7 +98,8 @@ class FakeStreamWorker:
     telemetry: Telemetry
     scope: anyio.CancelScope
     ended: anyio.Event
-    wire: "Wire"
+    wires: "list[Wire]"
+    """To the state."""
 
     def metric(self, name: str, **labels: str) -> float:
         return self.telemetry.registry.get_sample_value(name, {"mapping": "m", "source": "kinesis", **labels}) or 0.0
@@ -107,14 +109,15 @@ class FakeStreamWorker:
 
     def kill(self) -> None:
         """As `kill -9`: nothing it does reaches the store any more."""
-        self.wire.cut = True
+        for wire in self.wires:
+            wire.cut = True
         self.scope.cancel()
 
 
 class Wire:
     """Between a worker and the store."""
 
-    def __init__(self, store: LeaseStore) -> None:
+    def __init__(self, store: LeaseStore | FleetRows) -> None:
         self._store = store
         self.cut = False
 
@@ -131,6 +134,8 @@ class World:
     stream: FakeStream = field(default_factory=lambda: FakeStream(wall_clock))
     function: FakeFunction = field(default_factory=FakeFunction)
     store: LeaseStore = field(default_factory=MemoryStore)
+    stores: "Callable[[str], tuple[LeaseStore, FleetRows]] | None" = None
+    """By a worker's name its way to the state, where workers share shards through a leader."""
     destination: FakeDestination | None = None
     settings: StreamSettings = field(default_factory=lambda: StreamSettings(start=TRIM_HORIZON))
     limits: BatchLimits = field(default_factory=lambda: BatchLimits(records=10))
@@ -168,7 +173,9 @@ class World:
             stream=self.settings,
             criteria=self.criteria,
         )
-        telemetry, drain, wire = Telemetry(), Drain(), Wire(self.store)
+        telemetry, drain = Telemetry(), Drain()
+        store, fleet = (self.store, None) if self.stores is None else self.stores(name)
+        wire, to_fleet = Wire(store), None if fleet is None else Wire(fleet)
         status = MappingStatus(mapping=mapping, state=MappingState.CREATING, tap=self.tap)
         parts = StreamParts(
             mapping=mapping,
@@ -178,6 +185,7 @@ class World:
             invoker=self.function,
             destination=self.destination,
             store=wire,
+            fleet=to_fleet,
             worker=name,
             limiter=self.limiter,
             drain=drain,
@@ -189,7 +197,8 @@ class World:
             reads=Places(self.reads),
             block_on_destination_failure=self.block,
         )
-        worker = FakeStreamWorker(drain, status, telemetry, anyio.CancelScope(), anyio.Event(), wire)
+        wires = [wire] if to_fleet is None else [wire, to_fleet]
+        worker = FakeStreamWorker(drain, status, telemetry, anyio.CancelScope(), anyio.Event(), wires)
 
         async def run() -> None:
             with worker.scope:

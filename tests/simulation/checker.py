@@ -6,6 +6,7 @@ lost         every record that the mapping must handle was invoked with success,
 order        no record is invoked before each earlier record of its key has its fate; batches are ascending and of one shard
 parent       no record of a child before everything in its ancestors has its fate
 believer     only the life that took a lease last invokes, sends or writes; none takes a lease before the failover time is over
+children     in a fleet the children of a shard have rows before it names them, and it names them all before it ends
 checkpoint   checkpoints never go back and never pass a record without a fate; SHARD_END only at the end of a closed shard
 discard      a discard has its reason, and one failure record or one counted drop; a drop only where nobody took the failure record
 retry        no unchanged batch is tried more often than MaximumRetryAttempts allows; throttles are free
@@ -18,7 +19,7 @@ crash        the runner never raises
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import ceil
+from math import ceil, inf
 from typing import Any, Final
 
 from pollers.record import SHARD_END, PositionKind
@@ -57,6 +58,8 @@ class _Checker:
     """Failures that count, by shard, epoch and batch."""
     refused: set[tuple[str, int, tuple[str, ...]]] = field(default_factory=set)
     expired: set[str] = field(default_factory=set)
+    fallen: str | None = None
+    """The leader before this one, if it lost the lock."""
     dropped: int = 0
     delivered: int = 0
     reads: dict[tuple[str, str, int], list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -79,6 +82,9 @@ class _Checker:
             told.Expired: self._judge_expired,
             told.RowMade: self._judge_row,
             told.RowWritten: self._judge_write,
+            told.Assigned: self._judge_assignment,
+            told.LockTaken: self._note_leader,
+            told.ChildrenNamed: self._judge_children,
             told.ReadAsked: self._count_read,
             told.Crashed: lambda event: self.blame("crash", event, event.error),
             told.Finished: self._judge_end,
@@ -217,7 +223,27 @@ class _Checker:
 
     def _judge_row(self, event: told.RowMade) -> None:
         book = self.ledger.shards[event.shard]
-        book.checkpoint, book.changed_at = event.position, event.at
+        book.checkpoint, book.changed_at, book.row_made = event.position, event.at, True
+
+    def _note_leader(self, event: told.LockTaken) -> None:
+        self.fallen = event.before if event.before != event.owner else None
+
+    def _judge_assignment(self, event: told.Assigned) -> None:
+        """From whoever has been silent for long enough, or was the leader and has lost the lock."""
+        book = self.ledger.shards[event.shard]
+        stood = event.at - book.changed_at
+        if event.owner is not None and stood < FAILOVER - _TINY and event.owner != self.fallen:
+            self.blame("believer", event, f"gave {book.id} away, which {event.owner} had, after {stood:.3f} seconds")
+        book.given = book.given or book.holder is not None
+        book.holder = book.owner = None
+        book.changed_at = event.at
+
+    def _judge_children(self, event: told.ChildrenNamed) -> None:
+        book = self.ledger.shards[event.shard]
+        book.children = event.children
+        missing = [child for child in event.children if not self.ledger.shards[child].row_made]
+        if missing:
+            self.blame("children", event, f"{book.id} names {missing}, which have no row")
 
     def _judge_write(self, event: told.RowWritten) -> None:
         book = self.ledger.shards[event.shard]
@@ -231,7 +257,7 @@ class _Checker:
                 self._judge_holder(event, book, "releases")
                 book.holder = None
             case _:
-                pass
+                self._judge_holder(event, book, "renews")
         book.changed_at, book.owner = event.at, event.owner
 
     def _judge_take(self, event: told.RowWritten, book: ShardBook) -> None:
@@ -239,12 +265,14 @@ class _Checker:
         if book.owner not in (None, event.owner) and stood < FAILOVER - _TINY:
             self.blame("believer", event, f"took {book.id} from {book.owner} after {stood:.3f} seconds")
         if self.scenario.settings.lanes == 1:
-            after = int(event.position.sequence or 0)
+            after = inf if event.position == SHARD_END else int(event.position.sequence or 0)
             again = {e.group for e in book.entries if e.settled and e.epoch == book.epoch and e.sequence > after and e.required}
-            if len(again) > (0 if book.holder is None and book.epoch else 1):
-                how = "released" if book.holder is None else "lost"
+            released = book.holder is None and not book.given
+            if len(again) > (0 if released and book.epoch else 1):
+                how = "released" if released else "lost"
                 self.blame("duplicate", event, f"{book.id} was {how} with its checkpoint at {event.position} before {again}")
         book.epoch += 1
+        book.given = False
         book.holder, book.floor = event.who, event.position
         self.windows.judge_take(event)
 
@@ -258,10 +286,19 @@ class _Checker:
         ended = after.kind is PositionKind.SHARD_END
         if waiting and (ended or (after.sequence and int(after.sequence) >= waiting.sequence)):
             self.blame("checkpoint", event, f"{book.id} passes {waiting.id} at {after}")
+        children = {
+            shard.id for shard in self.ledger.shards.values() if book.id in shard.parents and not self._gone(shard, event)
+        }
+        if ended and self.scenario.fleet and not children <= {*book.children}:
+            self.blame("children", event, f"{book.id} ends with the children {book.children} in its row, and has {children}")
         if after.sequence:
             book.first_moved = min(book.first_moved, event.at)
         book.checkpoint = after
         self.windows.judge_checkpoint(event)
+
+    def _gone(self, book: ShardBook, event: Event) -> bool:
+        """It may have left the stream."""
+        return book.closed_at + self.scenario.retention <= event.at
 
     # the end
 

@@ -178,6 +178,40 @@ class RowsForgotten(Event):
     shards: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked(Event):
+    """The leader of a fleet wants a lease to be handed over."""
+
+    shard: str
+    owner: str | None
+    to: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assigned(Event):
+    """The leader of a fleet gave a lease away."""
+
+    shard: str
+    owner: str | None
+    """Who had it."""
+    to: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildrenNamed(Event):
+    """Written into the row of their parent."""
+
+    shard: str
+    children: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockTaken(Event):
+    owner: str
+    before: str | None
+    """Whose lock it was."""
+
+
 # the workers
 
 

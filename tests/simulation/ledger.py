@@ -67,6 +67,11 @@ class ShardBook:
     """The life that took it last and has not released it."""
     epoch: int = 0
     """Grows with each taking."""
+    given: bool = False
+    """It was taken away from its holder since."""
+    row_made: bool = False
+    children: tuple[str, ...] = ()
+    """As its row names them."""
     floor: Position | None = None
     """The checkpoint at the last taking: nothing before it may come again."""
     changed_at: float = NEVER

@@ -15,16 +15,18 @@ from pollers.source import StreamSpec
 from runtime.core.mapping import MappingState
 from runtime.drain import Drain
 from runtime.status import MappingStatus
+from runtime.stores.dynamodb.store import DynamodbStore
 from runtime.stream_mapping import run_stream_mapping
 from runtime.stream_parts import StreamParts
 from runtime.stream_telemetry import StreamTelemetry
 from runtime.telemetry import Telemetry
-from tests.fakes.stream import STREAM_SPEC
+from tests.fakes.stream import STREAM_ARN, STREAM_SPEC
 from tests.simulation.journal import QUIET, Crashed, Dropped, Event, Expired, Finished, Gap, Journal, Lived, Said
 from tests.simulation.life import LIFE, Life, run_lives
 from tests.simulation.scenario import FAILOVER, START, Act, Scenario
 from tests.simulation.stores import InMemory, Stores
 from tests.simulation.surroundings import SimDestination, SimInvoker, SimSource, SimStore
+from tests.simulation.table import LeaseRows, table_store
 from tests.simulation.world import STREAM_ACTS, World, now
 
 PATIENCE: Final = 1800.0
@@ -55,6 +57,11 @@ class Simulation:
     runs: dict[str, Run] = field(default_factory=dict)
     dead: list[Run] = field(default_factory=list)
     lives: int = 0
+    table: LeaseRows = field(default_factory=LeaseRows)
+
+    def __post_init__(self) -> None:
+        if self.world.scenario.fleet:
+            self.world.leases = lambda: self.table.leases(self.world.start_time)
 
     # what may happen to a worker
 
@@ -92,11 +99,17 @@ class Simulation:
         name = worker if self.world.scenario.same_names else run.life.name
         try:
             with run.scope:
-                await run_stream_mapping(_parts(self.world, self.telemetry, run, name))
+                await run_stream_mapping(self._parts(run, name))
         except Exception as error:  # noqa: BLE001  # a crash is judged like everything else
             self.world.journal.add(Crashed(at=now(), who=run.life.name, error=_told(error)))
         run.ended = True
         self._tell(run, "ended")
+
+    def _parts(self, run: Run, worker: str) -> StreamParts:
+        if not self.world.scenario.fleet:
+            return _parts(self.world, self.telemetry, run, worker, SimStore(self.world, run.life.name))
+        store = table_store(self.world, self.table, run.life.name, worker)
+        return _parts(self.world, self.telemetry, run, worker, store)
 
     # the story
 
@@ -141,7 +154,7 @@ class Simulation:
 
     def _passed(self) -> bool:
         """As the rows in the store say: each shard is done as far as anything was put."""
-        rows = {row.shard: row for row in self.world.stores.rows().values()}
+        rows = self.world.leases()
         for shard in self.world.stream.shards.values():
             row = rows.get(shard.id)
             if row is None and not shard.gone:
@@ -168,7 +181,7 @@ class Simulation:
             run.life.thaw()
 
 
-def _parts(world: World, telemetry: Telemetry, run: Run, worker: str) -> StreamParts:
+def _parts(world: World, telemetry: Telemetry, run: Run, worker: str, store: SimStore | DynamodbStore) -> StreamParts:
     scenario, who = world.scenario, run.life.name
     dice = world.dice("jitter")
     return StreamParts(
@@ -178,7 +191,8 @@ def _parts(world: World, telemetry: Telemetry, run: Run, worker: str) -> StreamP
         source=SimSource(world, who),
         invoker=SimInvoker(world, who),
         destination=SimDestination(world, who) if scenario.destination else None,
-        store=SimStore(world, who),
+        store=store,
+        fleet=store.fleet(f"m {STREAM_ARN}") if isinstance(store, DynamodbStore) else None,
         worker=worker,
         limiter=anyio.CapacityLimiter(scenario.reserved) if scenario.reserved else None,
         drain=run.drain,

@@ -14,6 +14,10 @@ from tests.fakes.stream import STREAM_ARN
 
 EPOCH: Final = 1_700_000_000.0
 """What the one true clock shows when the loop's shows 0."""
+_ALONE: Final = 0.5
+"""Of the seeds: their workers share a store and no leader."""
+_LONG: Final = 0.25
+"""Of the fleets: they live through more than one assignment of the same shard."""
 START: Final = EPOCH + 1000.0
 """The first moment of a simulation: the loop's clock begins at 1000."""
 FAILOVER: Final = 10.0
@@ -92,6 +96,10 @@ class Scenario:
     """A worker that comes back has the name that it had before."""
     shared_clock: bool
     """The store can say for how long a row has been silent."""
+    fleet: bool = False
+    """The workers share shards through a leader, in a DynamoDB table."""
+    lag: float = 0.0
+    """Seconds that reads of that table may show of the past."""
     takes: tuple[str, ...]
     """Workers of which one at least runs at the end."""
 
@@ -109,7 +117,34 @@ def draw(seed: int) -> Scenario:
     """The scenario of a seed: always the same."""
     dice = Random(seed)  # noqa: S311  # a game
     scenario = _draw(seed, dice)
-    return _besiege(scenario, dice) if len(scenario.takes) > 1 and dice.random() < 0.04 else scenario
+    scenario = _besiege(scenario, dice) if len(scenario.takes) > 1 and dice.random() < 0.04 else scenario
+    return _unite(scenario, Random(f"{seed} fleet"))  # noqa: S311  # a game
+
+
+def _unite(scenario: Scenario, dice: Random) -> Scenario:
+    """Some are fleets, of more workers and shards."""
+    if dice.random() < _ALONE:
+        return scenario
+    more = tuple("de"[: dice.choice([0, 0, 1, 2])])
+    if dice.random() < _LONG:  # so that leases are old enough to be moved to those that come late
+        storm = 70.0
+        puts = [Act(at=dice.uniform(20, storm), what="put", who=f"k{n % 9}", count=3) for n in range(20)]
+        starts = [Act(at=dice.uniform(30, 50), what="start", who=worker) for worker in scenario.takes]
+        scenario = replace(scenario, storm=storm, acts=(*scenario.acts, *puts, *starts))
+    late = max((act.at for act in scenario.acts if act.what == "start"), default=0.0)
+    chances = scenario.chances
+    if chances.store_time > 2:  # a leader that hears of nothing in time leads nothing; some of that is enough
+        chances = replace(chances, store_time=dice.choice([0.1, 1.0, 2.0, 4.0]))
+    return replace(
+        scenario,
+        fleet=True,
+        lag=dice.choice([0.0, 0.3, 1.0, 3.0]),
+        shards=scenario.shards + dice.choice([0, 0, 2, 4]),
+        chances=chances,
+        acts=(*scenario.acts, *_draw_lives(dice, more, scenario.storm, late)),
+        outages=(*scenario.outages, *_draw_outages(dice, (*scenario.takes, *more), scenario.storm)),
+        takes=(*scenario.takes, *more),
+    )
 
 
 def _besiege(scenario: Scenario, dice: Random) -> Scenario:

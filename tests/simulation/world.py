@@ -1,12 +1,15 @@
 """The world around the runner: a stream, a store, a function and a destination that can all go wrong, and everything they saw."""
 
 from asyncio import get_running_loop
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 from random import Random
 from typing import Final
 
 from pollers.errors import SourceError, SourceRejected, SourceUnavailable
+from pollers.record import PositionKind
+from runtime.core.lease import Lease
 from tests.fakes.stream import FakeStream
 from tests.simulation.journal import Journal, Put, ShardClosed, ShardMade, Trimmed
 from tests.simulation.life import LIFE
@@ -35,9 +38,12 @@ class World:
     calls: "count[int]" = field(default_factory=lambda: count(1))
     sends: "count[int]" = field(default_factory=lambda: count(1))
     stream: FakeStream = field(init=False)
+    leases: "Callable[[], dict[str, Lease]]" = field(init=False)
+    """The rows as they are, by shard."""
     _dice: dict[str, Random] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.leases = lambda: {row.shard: row for row in self.stores.rows().values()}
         self.stream = FakeStream(
             now,
             shard_count=self.scenario.shards,
@@ -53,6 +59,12 @@ class World:
         )
         for shard in self.stream.shards:
             self.journal.add(ShardMade(at=now(), shard=shard))
+
+    @property
+    def start_time(self) -> float | None:
+        """The mapping's StartingPositionTimestamp."""
+        start = self.scenario.settings.start
+        return start.timestamp if start.kind is PositionKind.AT_TIMESTAMP else None
 
     # chance
 

@@ -262,13 +262,13 @@ async def test_the_lock_goes_from_hand_to_hand_as_the_lock_client_has_it() -> No
     assert await made.table.lock() == mine
     other = LockRow(owner="java-2", version="c7e1743b-94c4-4fa4-88c8-1eaf3c03e7dd", lasts=6.0)
     assert not await made.table.acquire_lock(None, other), "there is one"
-    beaten = await made.table.beat_lock(mine)
+    beaten = await made.table.beat_lock(mine, version=made.table.tokens())
     assert beaten is not None
     assert not await made.table.acquire_lock(mine, other), "a sign of life since"
-    assert await made.table.beat_lock(mine) is None
+    assert await made.table.beat_lock(mine, version=made.table.tokens()) is None
     assert await made.table.acquire_lock(beaten, other), "it stood still"
     assert made.item("Leader") == JAVA["acquire-lock-again"]
-    assert await made.table.beat_lock(beaten) is None
+    assert await made.table.beat_lock(beaten, version=made.table.tokens()) is None
     assert not await made.table.release_lock(beaten)
     assert await made.table.release_lock(other)
     assert await made.table.lock() is None
@@ -291,7 +291,7 @@ async def test_a_lock_written_twice_for_want_of_an_answer_is_ours() -> None:
     made.client.twice = {"UpdateItem"}
     mine = LockRow(owner="me", version="v", lasts=120.0)
     assert await made.table.acquire_lock(None, mine)
-    beaten = await made.table.beat_lock(mine)
+    beaten = await made.table.beat_lock(mine, version=made.table.tokens())
     assert beaten is not None
     assert await made.table.lock() == beaten == msgspec.structs.replace(mine, version=beaten.version)
     assert beaten.version != "v"

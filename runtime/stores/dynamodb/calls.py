@@ -19,6 +19,18 @@ LONGEST_CALL: Final = 5.0
 _READS: Final = frozenset({"GetItem", "Scan", "Query"})
 _UNCOUNTED: Final = frozenset({"DescribeTable", "CreateTable", "UpdateTable"})
 _EXPECTED: Final = frozenset({CONDITION_FAILED, TRANSACTION_CANCELED})
+_METHODS: Final[Mapping[str, Callable[..., Awaitable[Answer]]]] = {
+    "DescribeTable": lambda client, **request: client.describe_table(**request),
+    "CreateTable": lambda client, **request: client.create_table(**request),
+    "UpdateTable": lambda client, **request: client.update_table(**request),
+    "GetItem": lambda client, **request: client.get_item(**request),
+    "PutItem": lambda client, **request: client.put_item(**request),
+    "UpdateItem": lambda client, **request: client.update_item(**request),
+    "DeleteItem": lambda client, **request: client.delete_item(**request),
+    "TransactWriteItems": lambda client, **request: client.transact_write_items(**request),
+    "Scan": lambda client, **request: client.scan(**request),
+    "Query": lambda client, **request: client.query(**request),
+}
 
 Connect = Callable[[], Awaitable[DynamodbApi]]
 """Gives the client, made on first use. Raises what making it raises."""
@@ -56,7 +68,7 @@ class TableCalls:
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + LONGEST_CALL):
             if self._client is None:
                 self._client = await self.connect()
-            return await self._methods(self._client)[operation](**asked)
+            return await _METHODS[operation](self._client, **asked)
         raise TimeoutError(f"nothing for {LONGEST_CALL:.0f} seconds")
 
     def failed(self, error: Exception, operation: str) -> StateError:
@@ -69,18 +81,3 @@ class TableCalls:
         each = told if isinstance(told, list) else [told]
         units = sum(float(one.get("CapacityUnits", 0)) for one in each)
         self.capacity_used("read" if operation in _READS else "write", operation, units)
-
-    @staticmethod
-    def _methods(client: DynamodbApi) -> Mapping[str, Callable[..., Awaitable[Answer]]]:
-        return {
-            "DescribeTable": client.describe_table,
-            "CreateTable": client.create_table,
-            "UpdateTable": client.update_table,
-            "GetItem": client.get_item,
-            "PutItem": client.put_item,
-            "UpdateItem": client.update_item,
-            "DeleteItem": client.delete_item,
-            "TransactWriteItems": client.transact_write_items,
-            "Scan": client.scan,
-            "Query": client.query,
-        }

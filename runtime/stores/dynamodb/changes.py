@@ -143,6 +143,23 @@ def want(lease: Lease, token: str, worker: str, *, counter: int) -> Change:
     return change.set({rows.CHECKPOINT_OWNER: values.text(lease.owner)})
 
 
+def give(lease: Lease, token: str, worker: str) -> Change:
+    """The leader's assignment: by the owners that were seen, as KCL's, and the counter: it fails when the owner lives."""
+    change = Change()
+    change.when(change.exists(rows.KEY), change.equal(rows.COUNTER, values.number(lease.counter)))
+    if lease.owner is None:
+        _is_nobodys(change, lease)
+    else:
+        owner = values.text(lease.owner)
+        asked = lease.wanted_by is not None
+        change.when(change.equal(rows.CHECKPOINT_OWNER if asked else rows.OWNER, owner))
+        if not asked:
+            change.when(change.missing(rows.CHECKPOINT_OWNER))
+    change.set({rows.OWNER: values.text(worker), rows.UNCLAIMED: values.number(lease.counter + 1), **_after(lease, token)})
+    change.remove(rows.CHECKPOINT_OWNER)
+    return change.add(rows.SWITCHES) if lease.owner != worker else change
+
+
 def delete(lease: Lease) -> Change:
     change = Change()
     return change.when(change.equal(rows.COUNTER, values.number(lease.counter)))
@@ -247,6 +264,7 @@ def beat_lock(mine: LockRow, version: str) -> Change:
         {
             lock.DURATION: values.text(str(round(mine.lasts * 1000))),
             lock.VERSION: values.text(version),
+            **({lock.TIED: values.text(version)} if mine.tied else {}),
         }
     )
     return _is_mine(change, mine)

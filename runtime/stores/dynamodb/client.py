@@ -9,7 +9,7 @@ import msgspec
 
 from pollers.aws.answers import read_content
 from pollers.aws.clients import AwsClients
-from pollers.aws.hot import STATE_READ, STATE_WRITE, HotOperation
+from pollers.aws.hot import STATE_FIND, STATE_LOOK, STATE_READ, STATE_WRITE, HotOperation
 from runtime.stores.dynamodb.api import Answer
 
 _DECODER: Final = msgspec.json.Decoder(dict[str, Any])
@@ -22,16 +22,20 @@ async def dynamodb_client(clients: AwsClients, region: str) -> "StateClient":
         await clients.client("dynamodb", region, retries=True),
         update=await clients.operation(STATE_WRITE, region, _SAMPLE),
         scan=await clients.operation(STATE_READ, region, {"TableName": "esm"}),
+        query=await clients.operation(STATE_FIND, region, {"TableName": "esm"}),
+        get=await clients.operation(STATE_LOOK, region, _SAMPLE),
     )
 
 
 class StateClient:
     """A DynamodbApi. What comes by the hot road has binary values as base64, as on the wire."""
 
-    def __init__(self, client: Any, *, update: HotOperation, scan: HotOperation) -> None:
+    def __init__(self, client: Any, *, update: HotOperation, scan: HotOperation, query: HotOperation, get: HotOperation) -> None:
         self._client = client
         self._update = update
         self._scan = scan
+        self._query = query
+        self._get = get
 
     async def update_item(self, **request: Any) -> Answer:
         return read_content(await self._update.ask(msgspec.json.encode(request)), _DECODER)
@@ -49,7 +53,7 @@ class StateClient:
         return self._answer(await self._client.update_table(**request))
 
     async def get_item(self, **request: Any) -> Answer:
-        return self._answer(await self._client.get_item(**request))
+        return read_content(await self._get.ask(msgspec.json.encode(request)), _DECODER)
 
     async def put_item(self, **request: Any) -> Answer:
         return self._answer(await self._client.put_item(**request))
@@ -61,7 +65,7 @@ class StateClient:
         return self._answer(await self._client.transact_write_items(**request))
 
     async def query(self, **request: Any) -> Answer:
-        return self._answer(await self._client.query(**request))
+        return read_content(await self._query.ask(msgspec.json.encode(request)), _DECODER)
 
     @staticmethod
     def _answer(answer: Any) -> Answer:

@@ -14,6 +14,7 @@ ENTITY_WORKER: Final = "WORKER_METRIC_STATS"
 UPDATED: Final = "lut"
 STATS: Final = "sts"
 RANGES: Final = "opr"
+EVERY: Final = "esmEvery"
 ENTITY_VERSION: Final = "CLIENT_VERSION_MIGRATION"
 VERSION_KEY: Final = "Migration3.0"
 CLIENT_VERSION: Final = "cv"
@@ -30,6 +31,8 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
     worker: str
     updated: int
     """Seconds since the epoch, on its own clock."""
+    every: float | None = None
+    """Seconds after which it gives the next; only ours say that."""
     failing: bool = False
     """The last sample of one of its metrics is -1: KCL gives it no lease."""
 
@@ -43,6 +46,7 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
             UPDATED: values.number(self.updated),
             STATS: {"M": {}},
             RANGES: {"M": {}},
+            **({EVERY: values.number(self.every)} if self.every is not None else {}),
         }
 
 
@@ -53,7 +57,7 @@ def parse_worker(item: Item) -> WorkerRow:
         raise BadRow(f"{UPDATED} is missing")
     samples = [series.get("L", []) for series in item.get(STATS, {}).get("M", {}).values()]
     failing = any(each and float(each[-1].get("N", 0)) == -1 for each in samples)
-    return WorkerRow(worker=values.needed_text(item, KEY), updated=updated, failing=failing)
+    return WorkerRow(worker=values.needed_text(item, KEY), updated=updated, every=values.number_of(item, EVERY), failing=failing)
 
 
 class FleetVersion(msgspec.Struct, frozen=True, kw_only=True):

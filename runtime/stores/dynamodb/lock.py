@@ -19,6 +19,8 @@ OWNER_NAME: Final = "ownerName"
 DURATION: Final = "leaseDuration"
 VERSION: Final = "recordVersionNumber"
 RELEASED: Final = "isReleased"
+TIED: Final = "esmTied"
+"""The version of a holder whose leases end with the lock. With another version it was left by a holder before."""
 HEARTBEAT: Final = 30.0
 LASTS: Final = 120.0
 """Seconds, KCL's defaults."""
@@ -31,6 +33,8 @@ class LockRow(msgspec.Struct, frozen=True, kw_only=True):
     lasts: float
     """Seconds for which its holder need not be heard of."""
     released: bool = False
+    tied: bool = False
+    """Its holder works on no lease any longer than it beats the lock (`runtime.fleet`)."""
 
     def written(self) -> dict[str, Value]:
         """The whole row but its key."""
@@ -39,6 +43,7 @@ class LockRow(msgspec.Struct, frozen=True, kw_only=True):
             OWNER_NAME: values.text(self.owner),
             DURATION: values.text(str(round(self.lasts * 1000))),
             VERSION: values.text(self.version),
+            **({TIED: values.text(self.version)} if self.tied else {}),
         }
 
 
@@ -54,6 +59,7 @@ def parse_lock(item: Item) -> LockRow:
         version=values.needed_text(item, VERSION),
         lasts=int(duration) / 1000,
         released=values.text_of(item, RELEASED) is not None,
+        tied=values.text_of(item, TIED) == values.needed_text(item, VERSION),
     )
 
 

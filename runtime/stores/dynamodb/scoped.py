@@ -14,6 +14,7 @@ from runtime.leases import Lease, StateError
 from runtime.stores.dynamodb import changes
 from runtime.stores.dynamodb.changes import Change
 from runtime.stores.dynamodb.errors import StateRejected
+from runtime.stores.dynamodb.fleet import Snapshot
 from runtime.stores.dynamodb.leases import lease_of, row_of
 from runtime.stores.dynamodb.rows import LeaseRow, multi_stream_key
 from runtime.stores.dynamodb.schema import TableSchema, refusal
@@ -62,16 +63,21 @@ class ScopedTable:
 
     async def load(self) -> list[Lease]:
         """By shard."""
+        leases, _ = await self.survey(consistent=True)
+        return leases
+
+    async def survey(self, *, consistent: bool = False) -> tuple[list[Lease], Snapshot]:
+        """The same, and all that the scan brought. Not `consistent`: what was just written may be missing, at half the price."""
         await self.prepare()
-        snapshot = await self.table.scan()
+        snapshot = await self.table.scan(consistent=consistent)
         if snapshot.version is not None and not snapshot.version.joinable:
             raise self._rejected(refusal(snapshot.version))
         mine = self._mine(snapshot.leases)
-        return sorted((self._shown(row) for row in mine), key=lambda lease: lease.shard)
+        return sorted((self._shown(row) for row in mine), key=lambda lease: lease.shard), snapshot
 
     async def create(self, new: Sequence[Lease]) -> None:
         await self.prepare()
-        keyed = {self._key(lease.shard): lease for lease in reversed(new)}  # of two for one shard the first
+        keyed = {self.key(lease.shard): lease for lease in reversed(new)}  # of two for one shard the first
         rows = [row_of(lease, source=self._source, key=key, stream=self._stream) for key, lease in keyed.items()]
         await self.table.create(rows[::-1])
 
@@ -95,7 +101,7 @@ class ScopedTable:
                 return written
             if written.row is None or not self._is_unanswered(written.row):
                 break
-            seen = self._lease(written.row)
+            seen = self.lease(written.row)
             if seen.owner != lease.owner:
                 break
         self._unanswered.pop(lease.shard, None)
@@ -117,10 +123,10 @@ class ScopedTable:
         for _ in range(_ONCE_MORE):
             token = self.table.tokens()
             change = changes.want(lease, token, worker, counter=counter)
-            written = await self.table.write(self._key(lease.shard), change, token=token, counter=None)
+            written = await self.table.write(self.key(lease.shard), change, token=token, counter=None)
             if isinstance(written, LeaseRow):
                 return True
-            now = None if written.row is None else self._lease(written.row)
+            now = None if written.row is None else self.lease(written.row)
             if now is None or (now.owner, now.wanted_by) != (lease.owner, None) or now.counter == counter:
                 return False
             counter = now.counter  # of a lease without an owner, that somebody had meanwhile
@@ -128,7 +134,7 @@ class ScopedTable:
 
     async def delete(self, lease: Lease) -> None:
         await self.prepare()
-        await self.table.delete(self._key(lease.shard), changes.delete(lease))
+        await self.table.delete(self.key(lease.shard), changes.delete(lease))
         self._unanswered.pop(lease.shard, None)
 
     async def check(self, *, write: bool = False) -> None:
@@ -148,11 +154,11 @@ class ScopedTable:
         await self.prepare()
         after = lease.counter + 1
         try:
-            written = await self.table.write(self._key(lease.shard), change, token=token, counter=after)
+            written = await self.table.write(self.key(lease.shard), change, token=token, counter=after)
         except StateError:
             self._unanswered.setdefault(lease.shard, {})[token] = after
             raise
-        return written if isinstance(written, Refused) else self._lease(written)
+        return written if isinstance(written, Refused) else self.lease(written)
 
     def _is_unanswered(self, row: LeaseRow) -> bool:
         """Our own write, whose answer was lost, is the last that there was."""
@@ -160,12 +166,12 @@ class ScopedTable:
 
     def _shown(self, row: LeaseRow) -> Lease:
         """A lease that we took without learning of it is free for its new owner: else it would wait for its own silence."""
-        lease = self._lease(row)
+        lease = self.lease(row)
         if self._is_unanswered(row) and self._taken.get(row.shard) == row.write and lease.wanted_by is None:
             return replace(lease, owner=None, wanted_by=lease.owner)
         return lease
 
-    def _lease(self, row: LeaseRow) -> Lease:
+    def lease(self, row: LeaseRow) -> Lease:
         return self.table.understood(lambda: lease_of(row, self._scope, start=self._start))
 
     def _mine(self, leases: Sequence[LeaseRow]) -> list[LeaseRow]:
@@ -190,7 +196,7 @@ class ScopedTable:
         (self._stream,) = streams
         return mine
 
-    def _key(self, shard: str) -> str:
+    def key(self, shard: str) -> str:
         return multi_stream_key(self._stream, shard) if self._stream else shard
 
     def _rejected(self, what: str) -> StateRejected:

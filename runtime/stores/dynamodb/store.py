@@ -1,20 +1,15 @@
 """A LeaseStore over DynamoDB: one table for each mapping, as KCL has one for each application. Conditional writes only."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Final
-
-import anyio
 
 from pollers.record import Position
 from runtime.leases import Lease, StateError
-from runtime.places import Places
 from runtime.stores.dynamodb import changes
 from runtime.stores.dynamodb.errors import StateRejected
+from runtime.stores.dynamodb.fleet_rows import TableFleet
 from runtime.stores.dynamodb.scoped import ScopedTable
-
-_TOGETHER: Final = 20
-"""Writes at once for one call, as KCL renews."""
+from runtime.together import run_together
 
 
 class DynamodbStore:
@@ -53,7 +48,7 @@ class DynamodbStore:
                 answers[number] = error
 
         numbers = {(lease.scope, lease.shard): number for number, lease in reversed(list(enumerate(leases)))}
-        await _side_by_side([partial(renew, number, leases[number]) for number in sorted(numbers.values())])
+        await run_together([partial(renew, number, leases[number]) for number in sorted(numbers.values())])
         return answers
 
     async def checkpoint(self, lease: Lease, position: Position, *, window: str | None = None) -> Lease | None:
@@ -76,7 +71,11 @@ class DynamodbStore:
         return await self._table(lease.scope).want(lease, worker)
 
     async def delete(self, leases: Sequence[Lease]) -> None:
-        await _side_by_side([partial(self._table(lease.scope).delete, lease) for lease in leases])
+        await run_together([partial(self._table(lease.scope).delete, lease) for lease in leases])
+
+    def fleet(self, scope: str) -> TableFleet:
+        """What its leader and its workers need beyond leases."""
+        return TableFleet(self._table(scope), tokens=self._table(scope).table.tokens)
 
     async def check(self, scopes: Sequence[str]) -> None:
         """What will not work by itself later is told now. Makes nothing. Raises StateRejected."""
@@ -96,25 +95,3 @@ class DynamodbStore:
         if scope not in self._tables:
             self._tables[scope] = self._open_table(scope)
         return self._tables[scope]
-
-
-async def _side_by_side(calls: Sequence[Callable[[], Awaitable[None]]]) -> None:
-    """All are done, also when one fails; then the first failure is raised."""
-    if len(calls) == 1:
-        await calls[0]()
-        return
-    places = Places(_TOGETHER)
-    errors: list[StateError] = []
-
-    async def run(call: Callable[[], Awaitable[None]]) -> None:
-        async with places:
-            try:
-                await call()
-            except StateError as error:
-                errors.append(error)
-
-    async with anyio.create_task_group() as tasks:
-        for number, call in enumerate(calls):
-            tasks.start_soon(run, call, name=f"lease {number}")
-    if errors:
-        raise errors[0]

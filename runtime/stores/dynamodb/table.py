@@ -120,9 +120,8 @@ class LeaseTable:
     async def acquire_lock(self, seen: LockRow | None, mine: LockRow) -> bool:
         return await self._do_lock(changes.acquire_lock(seen, mine), lambda lock: lock.version == mine.version)
 
-    async def beat_lock(self, mine: LockRow) -> LockRow | None:
-        """The lock with its new version; None: it is not ours any more."""
-        version = self.tokens()
+    async def beat_lock(self, mine: LockRow, *, version: str) -> LockRow | None:
+        """The lock with its new version; None: it is not as we left it."""
         done = await self._do_lock(changes.beat_lock(mine, version), lambda lock: lock.version == version)
         return msgspec.structs.replace(mine, version=version) if done else None
 

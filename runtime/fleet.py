@@ -1,0 +1,260 @@
+"""Shares the shards of a mapping as KCL 3 does: one worker leads and assigns, each finds what it was assigned, and takes it.
+
+What a worker does each round: look who leads, and lead when nobody does; when leading, look at all rows, give what nobody holds,
+ask for what another has too many of (`core.fleet_plan`); find the leases that have its name, and take them. Beside the rounds it
+says that it lives, so that neither a long plan nor a drain makes it look dead. Who drains leaves first: others lead, and
+nothing is given to it any more.
+
+Everybody's silence is judged by what the observer saw stand still on its own clock.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from math import inf
+from typing import Final
+
+import anyio
+
+from runtime.clock import now
+from runtime.core.fleet_plan import Assignment, plan_assignments
+from runtime.core.lease import Lease
+from runtime.core.lease_plan import unfinished_parents
+from runtime.fleet_lock import Leadership
+from runtime.fleet_rows import FleetRows, LeaderLock, Survey, Word
+from runtime.fleet_sights import Sights
+from runtime.lease_keeper import HeldLease
+from runtime.leases import StateError
+from runtime.sharing import FleetSeen, Look
+from runtime.stream_telemetry import StreamTelemetry
+from runtime.together import run_together
+
+__all__ = ["Fleet", "FleetRows", "LeaderLock", "Survey", "Word"]
+
+_LOOK: Final = 0.1
+"""Of the failover time: between looks for leases of ours, and for the lock."""
+_SURVEY: Final = 0.2
+"""Between looks of a leader at all rows."""
+_BEAT: Final = 0.3
+"""Between heartbeats, of the lock and of the worker."""
+_RESIDENCY: Final = 3.0
+"""Times the failover time that a lease stays with its owner, until it is moved for balance."""
+_MISSED: Final = 0.4
+"""Of the failover time: longer than an owner that lives takes to renew."""
+_HAND_OVER: Final = 30.0
+"""Seconds that a hand-over may take beyond the time limit of the function. Under a leader of Java: in all."""
+_LEADER: Final = "the leader's lock"
+_WORD: Final = "the worker's row"
+
+
+class Fleet:
+    """A `Sharing`."""
+
+    announces = True
+
+    def __init__(
+        self,
+        rows: FleetRows,
+        *,
+        worker: str,
+        failover: float,
+        time_limit: float,
+        clock: Callable[[], float],
+        telemetry: StreamTelemetry,
+    ) -> None:
+        """`time_limit`: of the function, in seconds. `clock`: seconds since the epoch, for others to read."""
+        self._rows = rows
+        self._worker = worker
+        self._failover = failover
+        self._time_limit = time_limit
+        self._clock = clock
+        self._telemetry = telemetry
+        self._began = now()
+        self._surveyed = -inf
+        self._leadership = Leadership(rows, worker=worker, failover=failover)
+        self._survey = Survey()
+        self._sights = Sights(failover=failover, clock=clock)
+        self._named: dict[str, tuple[int, float, bool]] = {}
+        """For each lease that had our name when we did not hold it: its counter, since when, and whether we were its owner."""
+        self._lost: dict[str, int] = {}
+        self._word: Word | None = None
+        """Our last, if it was not taken back."""
+        self._saying = anyio.Lock()  # the last word must not come after it was taken back
+        self._leaving = False
+
+    # what a mapping asks
+
+    @property
+    def lists(self) -> bool:
+        return self._leadership.leads
+
+    @property
+    def pause(self) -> float:
+        return self._failover * _LOOK
+
+    @property
+    def bound(self) -> float:
+        """Until when, on our clock, leases of ours may be worked on at most: a leader's end with its lock."""
+        return self._leadership.bound
+
+    @property
+    def hand_over(self) -> float:
+        return _HAND_OVER if self._leadership.foreign else self._time_limit + _HAND_OVER
+
+    @property
+    def seen(self) -> FleetSeen:
+        leads = self._leadership.leads
+        loads = dict.fromkeys([*self._survey.workers, self._worker], 0) if leads else {}
+        for lease in self._survey.leases if leads else ():
+            if not lease.ended and lease.owner is not None:
+                loads[lease.owner] = loads.get(lease.owner, 0) + 1
+        return FleetSeen(leader=self._leadership.leader, leads=leads, loads=loads)
+
+    async def look(self, held: Mapping[str, HeldLease]) -> Look:
+        if self._leadership.fenced:
+            for each in held.values():
+                each.lose(expired=True)
+            self._leadership.mended()
+        await self._seek()
+        if self._leadership.leads and (now() - self._surveyed >= self._failover * _SURVEY or not self._survey.leases):
+            await self._lead()
+        named = await self._rows.owned(self._worker, known=held)
+        ours = [lease for lease in named if self._is_ours(lease)]
+        take = tuple(ours) if self._leadership.may_take else ()
+        self._named = {lease.shard: self._named[lease.shard] for lease in named}
+        rows = {lease.shard: lease for lease in self._survey.leases if self._leadership.leads}
+        rows |= {lease.shard: lease for lease in named} | {shard: each.lease for shard, each in held.items()}
+        return Look(leases=tuple(rows.values()), quiet={shard: self._sights.quiet(shard) for shard in rows}, take=take)
+
+    async def ready(self, lease: Lease) -> tuple[str, ...]:
+        parents = await self._rows.find(lease.parents) if lease.parents else []
+        return unfinished_parents(lease, {parent.shard: parent for parent in parents})
+
+    def lost(self, lease: Lease) -> None:
+        self._lost[lease.shard] = lease.counter
+
+    def is_namesake(self, lease: Lease) -> bool:
+        return lease.owner == self._worker and lease.shard in self._named and self._lost.get(lease.shard) != lease.counter
+
+    async def run(self) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._run_steadily, self._beat, _LEADER, name="beat the leader's lock")
+            tasks.start_soon(self._run_steadily, self._say_alive, _WORD, name="say that we live")
+
+    async def leave(self) -> None:
+        self._leaving = True
+        while True:
+            try:
+                await self._resign()
+                await self._take_back_word()
+            except StateError as error:
+                self._telemetry.state_failed(error, who=_LEADER)
+                await anyio.sleep(self.pause)
+            else:
+                return
+
+    async def end(self) -> None:
+        self._leaving = True
+        await self._resign()
+        await self._take_back_word()
+
+    # beside the rounds
+
+    async def _run_steadily(self, act: Callable[[], Awaitable[None]], who: str) -> None:
+        while True:
+            began = now()
+            try:
+                await act()
+                self._telemetry.state_answered(who=who)
+                pause = self._failover * _BEAT
+            except StateError as error:
+                self._telemetry.state_failed(error, who=who)
+                pause = self._failover * _LOOK
+            await anyio.sleep(max(0.0, began + pause - now()))
+
+    async def _beat(self) -> None:
+        if await self._leadership.beat():
+            self._telemetry.leader_changed(leads=False, reason="another worker took the lock")
+
+    async def _say_alive(self) -> None:
+        async with self._saying:
+            if not self._leaving:
+                self._word = Word(at=int(self._clock()), every=self._failover * _BEAT)
+                await self._rows.report(self._worker, self._word)
+
+    async def _take_back_word(self) -> None:
+        """A row that somebody of our name has written since stays."""
+        async with self._saying:
+            if self._word is not None:
+                await self._rows.forget(self._worker, self._word)
+                self._word = None
+
+    async def _resign(self) -> None:
+        if await self._leadership.resign():
+            self._telemetry.leader_changed(leads=False, reason="it stops")
+
+    # leading
+
+    async def _seek(self) -> None:
+        if self._leaving:
+            return
+        if await self._leadership.seek():
+            self._surveyed, self._survey = -inf, Survey()
+            self._sights = Sights(failover=self._failover, clock=self._clock)
+            self._telemetry.leader_changed(leads=True, reason="nobody had the lock")
+            await self._resign_if_leaving()
+
+    async def _resign_if_leaving(self) -> None:
+        if self._leaving:  # since we asked
+            await self._resign()
+
+    async def _lead(self) -> None:
+        began = now()
+        self._survey = survey = await self._rows.survey()
+        self._surveyed, dead = began, self._leadership.dead
+        self._sights.see(survey)
+        quiet = self._sights.silence(survey)
+        if dead is not None:
+            quiet |= {lease.shard: inf for lease in survey.leases if dead in (lease.owner, lease.wanted_by)}
+        living = self._sights.living(survey, quiet, dead={dead} if dead else ())
+        plan = plan_assignments(
+            survey.leases,
+            sorted(living | {self._worker}),
+            quiet=quiet,
+            failover=self._failover,
+            resident=self._sights.resident,
+            residency=self._failover * _RESIDENCY,
+            handing=self._sights.handing,
+            patience=self._time_limit + _HAND_OVER + self._failover,
+        )
+        await run_together([partial(self._carry_out, each) for each in plan])
+        self._leadership.dead = None  # a process of its name that comes later is another
+        for worker, word in self._sights.forgotten().items():
+            await self._rows.forget(worker, word)
+
+    async def _carry_out(self, each: Assignment) -> None:
+        if not self._leadership.leads or self._leaving:  # of a long plan the rest is for whoever leads then
+            return
+        if await (self._rows.ask if each.asks else self._rows.assign)(each.lease, each.to):
+            self._telemetry.lease_assigned(each.lease.shard, to=each.to, before=each.lease.owner, asks=each.asks)
+
+    # our own leases
+
+    def _is_ours(self, lease: Lease) -> bool:
+        """Whether a lease that has our name, and that we do not hold, is to be taken.
+
+        Given to us and not taken yet: at once. Else it may be another process of our name that works on it, or the one before us:
+        then when it has missed a renewal. What a leader of Java gives bears no mark, but is new to us.
+        """
+        moment = now()
+        owner = lease.owner == self._worker
+        before = self._named.get(lease.shard)
+        since = before[1] if before is not None and before[0] == lease.counter else moment
+        self._named[lease.shard] = (lease.counter, since, owner)
+        if lease.owner is None:
+            return lease.wanted_by == self._worker
+        if not owner or lease.wanted_by not in (None, self._worker):
+            return False
+        if self._lost.get(lease.shard) == lease.counter:
+            return True
+        is_new = (before is None or not before[2]) and moment - self._began > 2 * self._failover
+        return (is_new and self._leadership.foreign) or moment - since >= self._failover * _MISSED

@@ -1,0 +1,268 @@
+"""Beside workers of Java, on rows as KCL 3.5.1 writes them (tests/kcl/golden): without a word of ours, in its order, with its times."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import chain, count
+from typing import Any
+
+import anyio
+
+from handlers.invoker import Outcome, Succeeded
+from tests.fakes.stream_worker import FakeStreamWorker, wait, wall_clock
+from tests.fakes.virtual_time import virtual_time
+from tests.unit.test_fleet import FAILOVER, OnTable, fleet_of, works_on
+
+TABLE = "esm-m"
+VERSION = {
+    "leaseKey": {"S": "Migration3.0"},
+    "entityType": {"S": "CLIENT_VERSION_MIGRATION"},
+    "cv": {"S": "CLIENT_VERSION_3X"},
+    "mb": {"S": "java-1"},
+    "mts": {"N": "1795677906000"},
+    "h": {"L": []},
+}
+
+
+class Java:
+    """A worker of KCL as far as a table shows it: told what to write."""
+
+    def __init__(self, world: OnTable, name: str = "java-1") -> None:
+        self.client = world.client
+        self.name = name
+        self._versions = count(1)
+
+    async def make(self, *shards: str) -> None:
+        """A table with leases of a fleet that began with it."""
+        await self.client.create_table(
+            TableName=TABLE,
+            KeySchema=[{"AttributeName": "leaseKey", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("leaseKey", "leaseOwner")],
+            BillingMode="PAY_PER_REQUEST",
+            GlobalSecondaryIndexes=[
+                {
+                    "IndexName": "LeaseOwnerToLeaseKeyIndex",
+                    "KeySchema": [
+                        {"AttributeName": "leaseOwner", "KeyType": "HASH"},
+                        {"AttributeName": "leaseKey", "KeyType": "RANGE"},
+                    ],
+                    "Projection": {"ProjectionType": "KEYS_ONLY"},
+                }
+            ],
+        )
+        await self.client.put_item(TableName=TABLE, Item=VERSION)
+        for shard in shards:
+            await self.client.put_item(TableName=TABLE, Item=lease(shard))
+
+    async def lead(self) -> None:
+        """The lock client: the whole row is put, then a new version each 30 seconds."""
+        while True:
+            row = {
+                "leaseKey": {"S": "Leader"},
+                "entityType": {"S": "LEADER"},
+                "ownerName": {"S": self.name},
+                "leaseDuration": {"S": "120000"},
+                "recordVersionNumber": {"S": f"852b5cb4-{next(self._versions)}"},
+            }
+            await self.client.put_item(TableName=TABLE, Item=row)
+            await anyio.sleep(30)
+
+    async def live(self) -> None:
+        """Its metrics, each 30 seconds."""
+        while True:
+            row = {
+                "leaseKey": {"S": self.name},
+                "entityType": {"S": "WORKER_METRIC_STATS"},
+                "opr": {"M": {}},
+                "sts": {"M": {}},
+                "lut": {"N": str(int(wall_clock()))},
+                "slu": {"N": str(int(wall_clock()))},
+                "sup": {"N": "1"},
+            }
+            await self.client.put_item(TableName=TABLE, Item=row)
+            await anyio.sleep(30)
+
+    async def work(self) -> None:
+        """Finds what it was given each ten seconds, as KCL does, and renews; hands over when it is asked to."""
+        held: dict[str, int] = {}
+        looked = 0.0
+        while True:
+            for shard, row in self.client.items(TABLE).items():
+                if row["entityType"]["S"] != "LEASE":
+                    continue
+                owner, current = row.get("leaseOwner", {}).get("S"), row.get("checkpointOwner", {}).get("S")
+                if shard in held and current == self.name:
+                    await self.assign(shard, str(owner))
+                    held.pop(shard)
+                elif (shard in held and owner == self.name) or (owner == self.name and current is None and anyio.current_time() - looked >= 10):
+                    held[shard] = await self.renew(shard)
+            looked = anyio.current_time() if anyio.current_time() - looked >= 10 else looked
+            await anyio.sleep(3.3)
+
+    async def renew(self, shard: str) -> int:
+        answer = await self._update(shard, "ADD leaseCounter :one")
+        return int(answer["Attributes"]["leaseCounter"]["N"])
+
+    async def assign(self, shard: str, worker: str) -> None:
+        await self._update(shard, "SET leaseOwner = :worker REMOVE checkpointOwner ADD leaseCounter :one", worker=worker)
+
+    async def start_hand_off(self, shard: str, worker: str) -> None:
+        owner = self.row(shard)["leaseOwner"]["S"]
+        await self._update(shard, "SET leaseOwner = :worker, checkpointOwner = :owner", worker=worker, owner=owner)
+
+    def row(self, shard: str) -> dict[str, Any]:
+        return self.client.items(TABLE)[shard]
+
+    async def _update(self, shard: str, expression: str, **words: str) -> Any:
+        values: dict[str, Any] = {f":{name}": {"S": word} for name, word in words.items()}
+        values |= {":one": {"N": "1"}} if ":one" in expression else {}
+        return await self.client.update_item(
+            TableName=TABLE,
+            Key={"leaseKey": {"S": shard}},
+            UpdateExpression=expression,
+            ExpressionAttributeValues=values,
+            ReturnValues="ALL_NEW",
+        )
+
+
+def lease(shard: str) -> dict[str, Any]:
+    return {
+        "leaseKey": {"S": shard},
+        "leaseCounter": {"N": "0"},
+        "checkpoint": {"S": "TRIM_HORIZON"},
+        "checkpointSubSequenceNumber": {"N": "0"},
+        "ownerSwitchesSinceCheckpoint": {"N": "0"},
+        "startingHashKey": {"S": "0"},
+        "endingHashKey": {"S": "85070591730234615865843651857942052862"},
+        "entityType": {"S": "LEASE"},
+    }
+
+
+@asynccontextmanager
+async def under_java(shards: int) -> AsyncIterator[tuple[OnTable, Java, FakeStreamWorker, list[str]]]:
+    """Ours works in a fleet that Java leads, and has been for a while."""
+    world = fleet_of(shards)
+    java = Java(world)
+    names = sorted(world.stream.shards)
+    await java.make(*names)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(java.lead)
+        tasks.start_soon(java.live)
+        await anyio.sleep(1)
+        worker = world.start(tasks, "w1")
+        await anyio.sleep(3 * FAILOVER)
+        yield world, java, worker, names
+        worker.drain.begin()
+        await worker.ended.wait()
+        tasks.cancel_scope.cancel()
+
+
+@virtual_time
+async def test_under_a_leader_of_java_ours_leads_nothing_reports_itself_and_promises_nothing() -> None:
+    async with under_java(2) as (world, java, worker, _):
+        assert works_on(worker) == set()
+        assert world.lock is not None
+        assert world.lock.owner == "java-1"
+        row = java.row("w1")
+        assert row["sts"] == row["opr"] == {"M": {}}
+        assert "sup" not in row
+        assert wall_clock() - int(row["lut"]["N"]) < 5
+        assert java.row("Migration3.0") == VERSION
+
+
+@virtual_time
+async def test_what_a_leader_of_java_gives_is_taken_at_the_next_look() -> None:
+    async with under_java(2) as (world, java, worker, names):
+        put = world.stream.put("a", 5)
+        for name in names:
+            await java.assign(name, "w1")
+        await wait(lambda: works_on(worker) == set(names), within=2.5)
+        await wait(lambda: len(set(chain.from_iterable(world.function.invoked))) == len(put), within=3)
+
+
+@virtual_time
+async def test_what_java_hands_over_to_us_is_left_alone_until_it_has_let_go_and_then_taken_at_once() -> None:
+    async with under_java(1) as (_, java, worker, names):
+        await java.assign(names[0], "java-1")
+        await java.start_hand_off(names[0], "w1")
+        for _ in range(5):
+            await java.renew(names[0])
+            await anyio.sleep(3)
+            assert works_on(worker) == set()
+        await java.assign(names[0], "w1")
+        await wait(lambda: works_on(worker) == set(names), within=2.5)
+
+
+@virtual_time
+async def test_a_hand_off_that_java_asks_for_ends_with_the_batch_in_flight_and_its_checkpoint() -> None:
+    async with under_java(1) as (world, java, worker, names):
+        (shard,) = names
+
+        async def slow(_: dict[str, Any]) -> Outcome:
+            await anyio.sleep(8)
+            return Succeeded(response=None)
+
+        await java.assign(shard, "w1")
+        await wait(lambda: works_on(worker) == {shard}, within=3)
+        world.function.handler = slow
+        put = world.stream.put("a", 10)
+        await wait(lambda: world.function.running == 1, within=3)
+        switches = java.row(shard)["ownerSwitchesSinceCheckpoint"]
+        await java.start_hand_off(shard, "java-2")
+        await wait(lambda: "checkpointOwner" not in java.row(shard), within=12)
+        row = java.row(shard)
+        assert row["leaseOwner"] == {"S": "java-2"}
+        assert row["checkpoint"] == {"S": put[-1]}
+        assert row["ownerSwitchesSinceCheckpoint"] == switches == {"N": "0"}
+        assert row["entityType"] == {"S": "LEASE"}
+        await anyio.sleep(60)
+        assert java.row(shard)["leaseCounter"] == row["leaseCounter"], "nothing is written to what is another's"
+
+
+@virtual_time
+async def test_a_hand_off_that_java_asks_for_is_over_after_its_thirty_seconds() -> None:
+    """Its leader gives the lease away after thirty seconds and the failover time, whoever renews it."""
+    async with under_java(1) as (world, java, worker, names):
+        (shard,) = names
+        world.function_timeout = 900
+
+        async def endless(_: dict[str, Any]) -> Outcome:
+            await anyio.sleep(800)
+            return Succeeded(response=None)
+
+        await java.assign(shard, "w1")
+        await wait(lambda: works_on(worker) == {shard}, within=3)
+        world.function.handler = endless
+        world.stream.put("a", 10)
+        await wait(lambda: world.function.running == 1, within=3)
+        await java.start_hand_off(shard, "java-2")
+        began = anyio.current_time()
+        await wait(lambda: "checkpointOwner" not in java.row(shard), within=60)
+        assert 25 <= anyio.current_time() - began < 30 + FAILOVER
+        assert works_on(worker) == set()
+        assert java.row(shard)["leaseOwner"] == {"S": "java-2"}
+
+
+@virtual_time
+async def test_a_worker_of_java_under_our_leader_gets_its_share_has_time_to_find_it_and_is_missed_when_it_dies() -> None:
+    world = fleet_of(6)
+    java = Java(world)
+    await java.make()
+    async with anyio.create_task_group() as tasks, anyio.create_task_group() as of_java:
+        worker = world.start(tasks, "w1")
+        await wait(lambda: len(works_on(worker)) == 6)
+        of_java.start_soon(java.live)
+        of_java.start_soon(java.work)
+
+        def of(name: str) -> int:
+            rows = [row for row in world.client.items(TABLE).values() if row["entityType"]["S"] == "LEASE"]
+            return sum(row.get("leaseOwner", {}).get("S") == name and "checkpointOwner" not in row for row in rows)
+
+        await wait(lambda: (of("w1"), of("java-1")) == (3, 3), within=90)
+        for _ in range(100):
+            await anyio.sleep(1)
+            assert (of("w1"), of("java-1")) == (3, 3)
+        of_java.cancel_scope.cancel()
+        died = anyio.current_time()
+        await wait(lambda: len(works_on(worker)) == 6, within=60)
+        assert anyio.current_time() - died <= FAILOVER + FAILOVER / 3
+        worker.drain.begin()
