@@ -1,10 +1,10 @@
 """How many workers the work of a mapping is worth, as one of them sees it: its own part, as a fraction of a worker.
 
-The parts are added up over the workers, for no worker knows how many others share a queue. The laws: while the work stays the same,
-so does the sum, however many share it and whenever some come or go, so a fleet of that size stays; a part is never 0 while there is
-work, and never more than the shards that are held (one shard is never on two workers, so the sum is never more than all open
-shards); lateness makes more of it only where the worker is busy: a shard that waits for one bad record is late on any number of
-workers. Going down slowly is left to whoever adds up: it cannot be done on the parts without making the sum jump.
+The parts are added up over the workers, for no worker knows how many others share a queue. The laws: while the work stays the
+same, so does the sum, however many share it and whenever some come or go, so a fleet of that size stays; a part is never 0 while
+there is work, and never more than the shards that are held (one shard is never on two workers, so the sum is never more than all
+open shards); lateness makes more of it only where the worker is busy: a shard that waits for one bad record is late on any number
+of workers. Going down slowly is left to whoever adds up: done on the parts, it would make the sum jump when a worker joins.
 """
 
 from math import exp

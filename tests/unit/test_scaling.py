@@ -1,6 +1,5 @@
 """What a worker tells an autoscaler of its mappings: sampled, averaged, and nothing once it drains."""
 
-from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -31,11 +30,12 @@ def status() -> MappingStatus:
     return MappingStatus(mapping=mapping, state=MappingState.ENABLED)
 
 
-def probe(one: MappingStatus, *, places: int | None = 10, function: float = 0.0, oldest: float = 0.0, **more: Any) -> ScalingProbe:
+def probe(
+    one: MappingStatus, *, places: int | None = 10, function: float = 0.0, oldest: float = 0.0, **more: Any
+) -> ScalingProbe:
     drain = more.pop("drain", None) or Drain()
-    clock: Callable[[], float] = lambda: WALL
     return ScalingProbe(
-        one, places=places, function_busy=lambda: function, oldest_age=lambda: oldest, drain=drain, clock=clock
+        one, places=places, function_busy=lambda: function, oldest_age=lambda: oldest, drain=drain, clock=lambda: WALL
     )
 
 
