@@ -66,10 +66,8 @@ class ScalingProbe:
         if self._places is None:
             held = len(self._held)
             return Load(slots=function, processor=processor, lag=lag, working=held > 0, shards=held)
-        polling = max(0, status.receiving - 1)  # one receive is in the air while the queue is idle
-        slots = (status.delivering + polling) / self._places
-        working = status.delivering + polling > 0 or lag > 0
-        return Load(slots=max(slots, function), processor=processor, lag=lag, working=working)
+        slots = status.delivering / self._places  # not those that receive: they may wait for 20 seconds for a message
+        return Load(slots=max(slots, function), processor=processor, lag=lag, working=status.delivering > 0 or lag > 0)
 
 
 async def run_scaling(probes: Sequence[ScalingProbe], processor_time: Callable[[], float]) -> None:

@@ -48,14 +48,14 @@ def desired(one: ScalingProbe, *, processor: float = 0.0) -> float:
     return one.desired()
 
 
-def test_an_idle_queue_is_worth_nothing_with_its_one_receive_in_the_air() -> None:
+def test_a_queue_without_messages_is_worth_nothing_however_many_receives_wait_for_some() -> None:
     one = status()
-    one.receiving = 1
+    one.receiving = 10
     assert desired(probe(one), processor=0.3) == 0
 
 
-@pytest.mark.parametrize(("receiving", "delivering", "busy"), [(1, 7, 0.7), (4, 4, 0.7), (0, 10, 1.0), (1, 1, 0.1)])
-def test_a_queue_is_as_busy_as_the_slots_that_are_taken(receiving: int, delivering: int, busy: float) -> None:
+@pytest.mark.parametrize(("receiving", "delivering", "busy"), [(1, 7, 0.7), (6, 4, 0.4), (0, 10, 1.0), (1, 1, 0.1)])
+def test_a_queue_is_as_busy_as_the_slots_that_deliver(receiving: int, delivering: int, busy: float) -> None:
     one = status()
     one.receiving, one.delivering = receiving, delivering
     assert desired(probe(one)) == pytest.approx(busy / TARGET)
