@@ -25,6 +25,7 @@ from runtime.http import WorkerPages, serve_pages
 from runtime.leases import LeaseStore
 from runtime.opening import is_consumer, not_told, open_mapping_stream, spec_of
 from runtime.queue_mapping import DEFAULT_CONCURRENCY, QueueParts, run_queue_mapping
+from runtime.scaling import ScalingProbe, run_scaling
 from runtime.slots import Slots
 from runtime.status import MappingStatus
 from runtime.stop_signals import STOP_SIGNALS
@@ -95,7 +96,11 @@ class Worker:
                     self._telemetry.of_mapping(status.mapping.name, status.mapping.source).state_changed(status.state)
             self._telemetry.worker_started(worker=worker.id, mappings=len(active), functions=len(self._functions), http=port)
             task_status.started(Running(statuses=self._statuses, port=port))
-            await supervise(active, self._drain, grace=worker.grace, jitter=self._jitter)
+            probes = [self._probe(each) for each in active]
+            async with anyio.create_task_group() as beside:
+                beside.start_soon(run_scaling, probes, time.process_time, name="scaling")
+                await supervise(active, self._drain, grace=worker.grace, jitter=self._jitter)
+                beside.cancel_scope.cancel()
         report = self._drain.report
         self._telemetry.worker_stopped(finished=report.finished, released=report.released, abandoned=report.abandoned)
 
@@ -138,6 +143,26 @@ class Worker:
             return Supervised(status=status, telemetry=telemetry, run=partial(self._run_queue, status, telemetry, opened.clients))
         run = partial(self._run_stream, status, telemetry, opened.clients, opened.store)
         return Supervised(status=status, telemetry=telemetry, run=run)
+
+    def _probe(self, supervised: Supervised) -> ScalingProbe:
+        status, telemetry = supervised.status, supervised.telemetry
+        mapping = status.mapping
+        probe = ScalingProbe(
+            status,
+            places=None if mapping.stream else self._slots(mapping).most,
+            function_busy=partial(self._function_busy, mapping.function),
+            oldest_age=lambda: telemetry.oldest_age,
+            drain=self._drain,
+            clock=time.time,
+        )
+        telemetry.watch_scaling(lag=probe.lag, desired=probe.desired)
+        return probe
+
+    def _function_busy(self, function: str) -> float:
+        """The part of its reserved concurrency that is in use; 0 when it has none."""
+        limiter = self._limiters.get(function)
+        running = sum(status.delivering for status in self._statuses if status.mapping.function == function)
+        return running / limiter.total_tokens if limiter else 0.0
 
     async def _run_stream(
         self, status: MappingStatus, telemetry: MappingTelemetry, clients: AwsClients, store: LeaseStore

@@ -91,6 +91,14 @@ class ShardStatus:
         """MET-35, and growing for as long as the batch is not done; `wall` is epoch seconds."""
         return max((wall - arrived for arrived in self.in_flight.values()), default=0.0)
 
+    def lag(self, now: float, wall: float) -> float:
+        """Seconds that the oldest record which is not done has waited, as far as is known.
+
+        Of what was not read yet only Kinesis tells; it gets older while it is not read.
+        """
+        unread = self.behind + now - self.last_read if self.behind and self.last_read is not None else 0.0
+        return max(self.iterator_age(wall), unread)
+
     @property
     def overdue_since(self) -> float | None:
         return min(self.overdue.values(), default=None)

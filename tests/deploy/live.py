@@ -19,6 +19,7 @@ from typing import Final
 
 import yaml
 
+from tests.deploy.manifests import check_ecs, check_kubernetes
 from tests.deploy.programs import CheckError, Program, Prometheus, Stage, fetch, free_port, promtool, wait_for
 from tests.deploy.shipped import ALERTS, DEPLOY, alert_queries, alerts, dashboard_queries, load_yaml
 
@@ -86,6 +87,9 @@ def check_files() -> None:
     promtool("check", "rules", ALERTS)
     promtool("test", "rules", folder / "alerts.test.yml")
     say(f"promtool: configuration, {len(alerts())} alerts and their unit tests are right")
+    say(f"kubectl and schemas: {check_kubernetes()}")
+    check_ecs()
+    say("cfn-lint: the template is right")
 
 
 def check_streams(prometheus: Prometheus) -> None:
@@ -125,6 +129,28 @@ def paused(program: Program) -> Iterator[None]:
         yield
     finally:
         program.process.send_signal(signal.SIGCONT)
+
+
+def check_scaling(prometheus: Prometheus, workers: Sequence[Worker]) -> None:
+    """What the ScaledObjects ask for is one number, and the same from Prometheus as from the workers' pages."""
+    keda = DEPLOY / "kubernetes" / "components"
+    (trigger,) = load_yaml(keda / "keda" / "scaledobject.yaml")["spec"]["triggers"]
+    of_pods = load_yaml(keda / "keda-without-prometheus" / "triggers.yaml")[0]["value"]
+
+    def agree() -> tuple[float, float] | None:
+        asked = prometheus.values(trigger["metadata"]["query"])
+        pages = "".join(fetch(f"http://{worker.target}/metrics") for worker in workers)
+        told = max(sum(_gauges(pages, each["metadata"]["valueLocation"])) for each in of_pods)
+        # The lag of a worker is not to move the number of workers in the meantime, so they are nearly idle here.
+        return (asked[0], told) if len(asked) == 1 and 0 < told < len(workers) and abs(asked[0] - told) < 0.1 else None
+
+    asked, told = wait_for("Prometheus to want as many workers as the workers tell", agree, seconds=60)
+    say(f"scaling: {asked:.2f} workers are wanted by the query of the ScaledObject, {told:.2f} by the pages of the workers")
+
+
+def _gauges(page: str, selector: str) -> list[float]:
+    name, label, value = re.fullmatch(r'(\w+)\{(\w+)="([^"]*)"\}', selector).groups()  # type: ignore[union-attr]  # as the unit test has it
+    return [float(found) for found in re.findall(rf'^{name}\{{[^}}]*{label}="{value}"[^}}]*\}} (\S+)$', page, re.MULTILINE)]
 
 
 def check_dashboard(prometheus: Prometheus) -> None:
@@ -241,6 +267,7 @@ def check_live(stage: Stage) -> None:
     check_sharing(prometheus, first, second)
     promtool("check", "metrics", given=fetch(f"http://{first.target}/metrics"))
     say("promtool: the worker's page is right")
+    check_scaling(prometheus, (first, second))
     check_dashboard(prometheus)
     check_alerts(prometheus)
     traffic.stop()

@@ -76,6 +76,7 @@ def known_metrics() -> dict[str, frozenset[str]]:
     mapping.watch_ready(lambda: True)
     mapping.watch_shards(iterator_age=float, checkpoint_age=float)
     mapping.watch_shard_state("reading", int)
+    mapping.watch_scaling(lag=float, desired=float)
     mapping.lease_changed("taken")
     known = dict(_OTHERS)
     for metric in telemetry.registry.collect():

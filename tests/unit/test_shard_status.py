@@ -28,6 +28,21 @@ def test_every_state_says_why_the_shard_is_not_moving() -> None:
     assert view(status) == (ShardState.ENDED, None)
 
 
+def test_the_lag_of_a_shard_is_that_of_the_oldest_record_known_and_grows_while_it_is_not_read() -> None:
+    status = ShardStatus(shard="s0", running=True)
+    assert status.lag(100.0, 1000.0) == 0
+    status.behind, status.last_read = 0.0, 90.0  # at the tip: nothing is there to get older
+    assert status.lag(100.0, 1000.0) == 0
+    status.behind = 30.0
+    assert status.lag(100.0, 1000.0) == 40
+    status.in_flight[0] = 955.0
+    assert status.lag(100.0, 1000.0) == 45
+    status.in_flight[0] = 970.0
+    assert status.lag(100.0, 1000.0) == 40
+    status.behind = None  # DynamoDB does not say
+    assert status.lag(100.0, 1000.0) == 30
+
+
 @virtual_time
 async def test_what_a_task_may_take_is_not_silence_and_the_longest_of_several_counts() -> None:
     status = ShardStatus(shard="s0", running=True, alive=anyio.current_time())
