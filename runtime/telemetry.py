@@ -72,6 +72,7 @@ class Telemetry:
             "esm_iterator_age_seconds", "Age of the last record of the oldest batch in flight (MET-35)."
         )
         self.checkpoint_age = self._gauge("esm_checkpoint_age_seconds", "Since the slowest shard with work in hand advanced.")
+        self.leader = Gauge("esm_fleet_leader", "Whether this worker assigns shards to all.", _LABELS, registry=self.registry)
         self.shards = Gauge("esm_shards", "Shards by state.", (*_LABELS, "state"), registry=self.registry)
         self.lease_changes = Counter("esm_lease_changes", "Leases by change.", (*_LABELS, "change"), registry=self.registry)
         self.state = Gauge("esm_mapping_state", "1 for the state of a mapping.", (*_LABELS, "state"), registry=self.registry)
@@ -328,6 +329,10 @@ class MappingTelemetry:
         self._telemetry.checkpoint_age.labels(*self._labels).set_function(checkpoint_age)
         for change in LEASE_CHANGES:  # a counter that appears with its first change has no increase
             self._telemetry.lease_changes.labels(*self._labels, change)
+
+    def watch_leader(self, leads: Callable[[], bool]) -> None:
+        """Asked at each scrape."""
+        self._telemetry.leader.labels(*self._labels).set_function(lambda: float(leads()))
 
     def watch_shard_state(self, state: str, count: Callable[[], int]) -> None:
         self._telemetry.shards.labels(*self._labels, state).set_function(lambda: float(count()))

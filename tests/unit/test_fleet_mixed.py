@@ -93,7 +93,9 @@ class Java:
                 if shard in held and current == self.name:
                     await self.assign(shard, str(owner))
                     held.pop(shard)
-                elif (shard in held and owner == self.name) or (owner == self.name and current is None and anyio.current_time() - looked >= 10):
+                elif (shard in held and owner == self.name) or (
+                    owner == self.name and current is None and anyio.current_time() - looked >= 10
+                ):
                     held[shard] = await self.renew(shard)
             looked = anyio.current_time() if anyio.current_time() - looked >= 10 else looked
             await anyio.sleep(3.3)
@@ -247,11 +249,18 @@ async def test_a_worker_of_java_under_our_leader_gets_its_share_has_time_to_find
     world = fleet_of(6)
     java = Java(world)
     await java.make()
-    async with anyio.create_task_group() as tasks, anyio.create_task_group() as of_java:
+    async with anyio.create_task_group() as tasks:
         worker = world.start(tasks, "w1")
         await wait(lambda: len(works_on(worker)) == 6)
-        of_java.start_soon(java.live)
-        of_java.start_soon(java.work)
+        dead = anyio.CancelScope()
+
+        async def run_java() -> None:
+            with dead:
+                async with anyio.create_task_group() as of_java:
+                    of_java.start_soon(java.live)
+                    of_java.start_soon(java.work)
+
+        tasks.start_soon(run_java)
 
         def of(name: str) -> int:
             rows = [row for row in world.client.items(TABLE).values() if row["entityType"]["S"] == "LEASE"]
@@ -261,7 +270,7 @@ async def test_a_worker_of_java_under_our_leader_gets_its_share_has_time_to_find
         for _ in range(100):
             await anyio.sleep(1)
             assert (of("w1"), of("java-1")) == (3, 3)
-        of_java.cancel_scope.cancel()
+        dead.cancel()
         died = anyio.current_time()
         await wait(lambda: len(works_on(worker)) == 6, within=60)
         assert anyio.current_time() - died <= FAILOVER + FAILOVER / 3
