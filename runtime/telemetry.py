@@ -31,7 +31,7 @@ from runtime.tallies import Count, Counter, Histogram
 _LABELS: Final = ("mapping", "source")
 _DURATIONS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
 _NOWHERE: Final[Mapping[str, str]] = MappingProxyType({})
-LEASE_CHANGES: Final = ("taken", "wanted", "handed_over", "released", "lost")
+LEASE_CHANGES: Final = ("assigned", "asked", "wanted", "taken", "handed_over", "released", "lost")
 _LONGEST_TEXT: Final = 1000
 """Characters of an error's text in the log: a handler may have put anything into it."""
 _WAITS: Final = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 2, 5, 10, 20, 60, 300)
