@@ -39,9 +39,9 @@ structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
 class Actor:
     """A worker whose moves are told one by one."""
 
-    def __init__(self, name: str, stage: Stage) -> None:
+    def __init__(self, name: str, stage: Stage, *, wire: str | None = None) -> None:
         async def connect(_region: str) -> Any:
-            return stage.client(name)
+            return stage.client(wire or name)
 
         numbers = count(1)
         self.name = name
@@ -52,7 +52,7 @@ class Actor:
             capacity_used=lambda _kind, _operation, _units: None,
             starts={},
             clock=wall_clock,
-            tokens=lambda: f"{name}-{next(numbers)}",
+            tokens=lambda: f"{wire or name}-{next(numbers)}",
         )
         self.rows = self.store.fleet(SCOPE)
         self.leadership = Leadership(self.rows, worker=name, failover=FAILOVER)
@@ -203,6 +203,46 @@ async def silent(stage: Stage) -> Set:
     return {"a": holder, "b": leader}, law.check, ends(stage)
 
 
+async def late(stage: Stage) -> Set:
+    """A renews in the moment in which B has seen it silent."""
+    a, b = await begin(stage)
+
+    async def holder() -> None:
+        await anyio.sleep(0.8 * FAILOVER)
+        await a.renew()
+
+    async def leader() -> None:
+        await b.lead(asks=False)
+        await b.find()
+
+    law = Law(stage, a, b)
+    return {"a": holder, "b": leader}, law.check, ends(stage)
+
+
+async def renewing(stage: Stage) -> Set:
+    """A leads and renews its lease, but cannot beat its lock in time: B has taken it, and the lease with it."""
+    a, b = await begin(stage)
+    beats = Actor("a", stage, wire="a's lock")
+    a.leadership = beats.leadership
+    assert await a.leadership.seek()
+    assert not await b.leadership.seek()
+
+    async def holder() -> None:
+        await anyio.sleep(0.5 * FAILOVER)
+        await a.renew()
+
+    async def leader() -> None:
+        await a.leadership.beat()
+
+    async def successor() -> None:
+        if await b.leadership.seek():
+            await b.lead(asks=False, free=b.leadership.dead == "a")
+            await b.find()
+
+    law = Law(stage, a, b)
+    return {"a": holder, "a's lock": leader, "b": successor}, law.check, ends(stage)
+
+
 async def lock_lost(stage: Stage) -> Set:
     """A leads, and its lease ends with its lock: B takes the lock when it is silent, and the lease at once."""
     a, b = await begin(stage)
@@ -262,6 +302,17 @@ def test_a_hand_over_in_every_order(pauses: int, trouble: int, least: int) -> No
 @pytest.mark.parametrize(("pauses", "trouble", "least"), [(3, 0, 300), (1, 1, 300)])
 def test_a_silent_owner_in_every_order(pauses: int, trouble: int, least: int) -> None:
     assert play(silent, pauses=pauses, trouble=trouble) >= least
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(("pauses", "trouble", "least"), [(2, 0, 13), (2, 1, 150)])
+def test_a_renewal_beside_a_look_that_found_silence_in_every_order(pauses: int, trouble: int, least: int) -> None:
+    assert play(late, pauses=pauses, trouble=trouble) >= least
+
+
+@pytest.mark.timeout(3600)
+def test_a_leader_that_renews_when_its_lock_is_lost_in_every_order() -> None:
+    assert play(renewing, pauses=2, trouble=0) >= 200
 
 
 @pytest.mark.timeout(3600)

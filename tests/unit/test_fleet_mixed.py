@@ -13,6 +13,8 @@ from tests.fakes.virtual_time import virtual_time
 from tests.unit.test_fleet import FAILOVER, OnTable, fleet_of, works_on
 
 TABLE = "esm-m"
+_LOOK = 14.0
+"""Seconds between the looks of a worker of Java for what it was given: ten, and a busy machine."""
 VERSION = {
     "leaseKey": {"S": "Migration3.0"},
     "entityType": {"S": "CLIENT_VERSION_MIGRATION"},
@@ -82,7 +84,7 @@ class Java:
             await anyio.sleep(30)
 
     async def work(self) -> None:
-        """Finds what it was given each ten seconds, as KCL does, and renews; hands over when it is asked to."""
+        """Finds what it was given, and renews; hands over when it is asked to."""
         held: dict[str, int] = {}
         looked = 0.0
         while True:
@@ -94,10 +96,10 @@ class Java:
                     await self.assign(shard, str(owner))
                     held.pop(shard)
                 elif (shard in held and owner == self.name) or (
-                    owner == self.name and current is None and anyio.current_time() - looked >= 10
+                    owner == self.name and current is None and anyio.current_time() - looked >= _LOOK
                 ):
                     held[shard] = await self.renew(shard)
-            looked = anyio.current_time() if anyio.current_time() - looked >= 10 else looked
+            looked = anyio.current_time() if anyio.current_time() - looked >= _LOOK else looked
             await anyio.sleep(3.3)
 
     async def renew(self, shard: str) -> int:
