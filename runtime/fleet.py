@@ -20,11 +20,11 @@ from runtime.core.fleet_plan import Assignment, plan_assignments
 from runtime.core.lease import Lease
 from runtime.core.lease_plan import unfinished_parents
 from runtime.fleet_lock import Leadership
-from runtime.fleet_rows import FleetRows, LeaderLock, Survey, Word
+from runtime.fleet_rows import FleetRows, FleetSeen, LeaderLock, Survey, Word
 from runtime.fleet_sights import Sights
 from runtime.lease_keeper import HeldLease
 from runtime.leases import StateError
-from runtime.sharing import FleetSeen, Look
+from runtime.sharing import Look
 from runtime.stream_telemetry import StreamTelemetry
 from runtime.together import run_together
 

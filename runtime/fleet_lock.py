@@ -31,6 +31,7 @@ class Leadership:
         self._watch: tuple[str, float] = ("", now())
         """The version of another's lock, and since when we have seen it so."""
         self._seen: LeaderLock | None = None
+        self._resigning = False
         self.fenced = False
         """The lock was lost: what we held with it is free for others, and must be let go before anything else."""
         self.dead: str | None = None
@@ -38,7 +39,7 @@ class Leadership:
 
     @property
     def leads(self) -> bool:
-        return self._lock is not None and now() < self.bound
+        return self._lock is not None and not self._resigning and now() < self.bound
 
     @property
     def may_take(self) -> bool:
@@ -111,6 +112,7 @@ class Leadership:
         async with self._using:
             if self._lock is None:
                 return False
+            self._resigning = True  # also when nobody learns whether the lock was given back
             released = await self._rows.unlock(self._lock)
             self._lock, self.fenced = None, not released
             return True

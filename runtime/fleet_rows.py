@@ -37,6 +37,16 @@ class Survey(Struct, frozen=True, kw_only=True):
     """Those that may get leases."""
 
 
+class FleetSeen(Struct, frozen=True, kw_only=True):
+    """What a worker knows of the others."""
+
+    leader: str | None
+    leads: bool
+    """It is this one."""
+    loads: Mapping[str, int]
+    """How many open shards each holds; only the leader knows."""
+
+
 class FleetRows(Protocol):
     """The rows of one mapping's fleet. Raises StateError."""
 

@@ -12,6 +12,7 @@ import anyio
 from msgspec import Struct
 
 from runtime.core.lease_plan import plan_leases
+from runtime.fleet_rows import FleetSeen
 from runtime.lease_keeper import HeldLease
 from runtime.leases import Lease, LeaseStore
 
@@ -30,16 +31,6 @@ class Look(Struct, frozen=True, kw_only=True):
     """To be taken now."""
     want: tuple[Lease, ...] = ()
     """To be asked for after that."""
-
-
-class FleetSeen(Struct, frozen=True, kw_only=True):
-    """What a worker knows of the others."""
-
-    leader: str | None
-    leads: bool
-    """It is this one."""
-    loads: Mapping[str, int]
-    """How many open shards each holds; only the leader knows."""
 
 
 class Sharing(Protocol):

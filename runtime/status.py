@@ -7,6 +7,7 @@ import anyio
 
 from pollers.errors import SourceError, SourceRejected
 from runtime.core.mapping import TRANSITIONS, EventSourceMapping, MappingState, StreamSettings
+from runtime.fleet_rows import FleetSeen
 from runtime.shard_status import ShardState, ShardStatus
 from runtime.tap import Tap
 
@@ -43,6 +44,8 @@ class MappingStatus:
     """Of a stream, by id."""
     tap: Tap = field(default_factory=Tap)
     """Where one listens to what it receives."""
+    fleet: FleetSeen | None = None
+    """Of a stream whose workers have a leader: who that is."""
 
     def begin(self) -> None:
         """Nothing runs: the mapping starts, or starts again after a crash."""
@@ -150,11 +153,18 @@ class MappingStatus:
             "overdue": self.overdue,
             "restarts": self.restarts,
             **self.facts,
+            **(_shown_fleet(self.fleet) if self.fleet is not None else {}),
             **({"shards": [self.shards[shard].shown(now, wall) for shard in sorted(self.shards)]} if mapping.stream else {}),
         }
 
     def _shown_slots(self) -> dict[str, Any]:
         return {"slots": self.slots, "slots_allowed": self.allowed, "receiving": self.receiving}
+
+
+def _shown_fleet(fleet: FleetSeen) -> dict[str, Any]:
+    """Only the leader knows what the others hold."""
+    workers = {"workers": dict(sorted(fleet.loads.items()))} if fleet.leads else {}
+    return {"fleet": {"leader": fleet.leader, "leads": fleet.leads, **workers}}
 
 
 def _shown_filters(mapping: EventSourceMapping) -> dict[str, Any]:

@@ -373,6 +373,7 @@ class _StreamMapping:
                     run.cut()
 
     def _show(self, look: Look) -> None:
+        self._parts.status.fleet = self._sharing.seen
         rows = {lease.shard: lease for lease in look.leases}
         shown = self._parts.status.shards
         for gone in shown.keys() - rows.keys() - self._runs.keys():
@@ -400,6 +401,12 @@ class _StreamMapping:
         def count(state: ShardState) -> int:
             return sum(status.state is state for status in shards.values())
 
+        def leads() -> bool:
+            seen = self._sharing.seen
+            return seen is not None and seen.leads
+
         self._parts.telemetry.watch_shards(iterator_age=iterator_age, checkpoint_age=checkpoint_age)
+        if self._parts.fleet is not None:
+            self._parts.telemetry.watch_leader(leads)
         for state in ShardState:
             self._parts.telemetry.watch_shard_state(state.value, partial(count, state))

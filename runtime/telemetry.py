@@ -31,7 +31,7 @@ from runtime.tallies import Count, Counter, Histogram
 _LABELS: Final = ("mapping", "source")
 _DURATIONS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
 _NOWHERE: Final[Mapping[str, str]] = MappingProxyType({})
-LEASE_CHANGES: Final = ("taken", "wanted", "asked", "assigned", "handed_over", "released", "lost")
+LEASE_CHANGES: Final = ("assigned", "asked", "wanted", "taken", "handed_over", "released", "lost")
 _LONGEST_TEXT: Final = 1000
 """Characters of an error's text in the log: a handler may have put anything into it."""
 _WAITS: Final = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 2, 5, 10, 20, 60, 300)
@@ -74,6 +74,7 @@ class Telemetry:
         self.checkpoint_age = self._gauge("esm_checkpoint_age_seconds", "Since the slowest shard with work in hand advanced.")
         self.lag = self._gauge("esm_lag_seconds", "Age of the oldest record that is not done, as far as is known.")
         self.desired = self._gauge("esm_desired_workers", "Workers that this worker's part of the work is worth; add them up.")
+        self.leader = Gauge("esm_fleet_leader", "Whether this worker assigns shards to all.", _LABELS, registry=self.registry)
         self.shards = Gauge("esm_shards", "Shards by state.", (*_LABELS, "state"), registry=self.registry)
         self.polled_shards = self._gauge("esm_fan_out_polled_shards", "Shards of a consumer that are polled: subscriptions fail.")
         self.lease_changes = Counter("esm_lease_changes", "Leases by change.", (*_LABELS, "change"), registry=self.registry)
@@ -334,6 +335,10 @@ class MappingTelemetry:
 
     def watch_polled_shards(self, count: Callable[[], int]) -> None:
         self._telemetry.polled_shards.labels(*self._labels).set_function(lambda: float(count()))
+
+    def watch_leader(self, leads: Callable[[], bool]) -> None:
+        """Asked at each scrape."""
+        self._telemetry.leader.labels(*self._labels).set_function(lambda: float(leads()))
 
     def watch_shard_state(self, state: str, count: Callable[[], int]) -> None:
         self._telemetry.shards.labels(*self._labels, state).set_function(lambda: float(count()))

@@ -14,7 +14,7 @@ from tests.fakes.stream import STREAM_ARN
 
 EPOCH: Final = 1_700_000_000.0
 """What the one true clock shows when the loop's shows 0."""
-_ALONE: Final = 0.5
+_ALONE: Final = 0.6
 """Of the seeds: their workers share a store and no leader."""
 _LONG: Final = 0.25
 """Of the fleets: they live through more than one assignment of the same shard."""

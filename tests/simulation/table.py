@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 
 from runtime.config.worker import DynamodbState
 from runtime.core.lease import Lease
+from runtime.local.dynamodb.store import DynamoDB
 from runtime.stores.dynamodb.leases import position_of
 from runtime.stores.dynamodb.opening import dynamodb_store
 from runtime.stores.dynamodb.rows import parse_lease
@@ -45,7 +46,7 @@ Rows = dict[str, dict[str, Any]]
 class LeaseRows:
     """The table itself, with its past."""
 
-    client: FakeDynamodb = field(default_factory=FakeDynamodb)
+    client: FakeDynamodb = field(default_factory=lambda: FakeDynamodb(DynamoDB(seed=0, clock=lambda: 0.0)))
     past: "deque[tuple[float, Rows]]" = field(default_factory=deque)
     """As it was from each moment on."""
 

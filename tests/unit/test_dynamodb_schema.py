@@ -190,20 +190,36 @@ async def test_a_fleet_of_kcl_2_which_says_nothing_is_not_joined() -> None:
     assert client.items(TABLE).keys() == {"shard-9"}
 
 
-@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("says", [None, "TABLE_MIGRATION_STATUS_INIT", "TABLE_MIGRATION_STATUS_PENDING"])
 @virtual_time
-async def test_a_fleet_of_kcl_3_is_joined_and_its_version_left_alone(legacy: bool) -> None:
+async def test_a_fleet_whose_leader_has_its_lock_in_another_table_is_not_joined(says: str | None) -> None:
+    """KCL 3.0 to 3.4, and 3.5 until it has moved: we would lead in one table, and Java in the other."""
     client = FakeDynamodb()
     make(client)
     put(client, LEASE)
-    if legacy:
+    put(client, version("CLIENT_VERSION_3X"))
+    make(client, ("key", "S", "HASH"), name=f"{TABLE}-CoordinatorState")
+    put(client, version("CLIENT_VERSION_3X", "key"), table=f"{TABLE}-CoordinatorState")
+    if says is not None:
+        put(client, {"key": {"S": "TableMigration3.5"}, "tm": {"S": says}}, table=f"{TABLE}-CoordinatorState")
+    with pytest.raises(StateError, match=rf"keeps the leader's lock in {TABLE}-CoordinatorState.*name another table"):
+        await fake_store(client).create([NEW])
+
+
+@pytest.mark.parametrize("moved", [False, True])
+@virtual_time
+async def test_a_fleet_of_kcl_3_is_joined_and_its_version_left_alone(moved: bool) -> None:
+    client = FakeDynamodb()
+    make(client)
+    put(client, LEASE)
+    put(client, version("CLIENT_VERSION_3X"))
+    if moved:
         make(client, ("key", "S", "HASH"), name=f"{TABLE}-CoordinatorState")
-        put(client, version("CLIENT_VERSION_3X", "key"), table=f"{TABLE}-CoordinatorState")
-    else:
-        put(client, version("CLIENT_VERSION_3X"))
+        done = {"key": {"S": "TableMigration3.5"}, "tm": {"S": "TABLE_MIGRATION_STATUS_COMPLETE"}}
+        put(client, done, table=f"{TABLE}-CoordinatorState")
     store = fake_store(client)
     assert [lease.shard for lease in await store.load(SCOPE)] == ["shard-9"]
-    assert client.items(TABLE).get("Migration3.0") == (None if legacy else version("CLIENT_VERSION_3X"))
+    assert client.items(TABLE).get("Migration3.0") == version("CLIENT_VERSION_3X")
 
 
 @virtual_time

@@ -10,6 +10,7 @@ from botocore.exceptions import ReadTimeoutError
 
 from handlers.invoker import Outcome, Succeeded
 from pollers.record import LATEST
+from runtime.core.fleet_plan import plan_assignments
 from runtime.core.mapping import StreamSettings
 from runtime.fleet_rows import FleetRows
 from runtime.leases import Lease, LeaseStore
@@ -324,9 +325,12 @@ async def test_a_child_of_a_merge_waits_for_the_parent_that_no_row_knew_of() -> 
     """One parent comes from a split that nobody has listed yet: its row is made before the child is."""
     world = fleet_of(2)
     async with anyio.create_task_group() as tasks:
-        worker = world.start(tasks, "w1")
-        await wait(lambda: len(works_on(worker)) == 2)
-        first, second = sorted(works_on(worker))
+        leader = world.start(tasks, "w1")
+        await wait(lambda: len(works_on(leader)) == 2)
+        worker = world.start(tasks, "w2")
+        await wait(lambda: loads(leader, worker) == [1, 1], within=60)
+        await anyio.sleep(1)  # the leader has listed, and does so again after a minute only
+        (first,), (second,) = works_on(leader), works_on(worker)
         blocked = anyio.Event()
 
         async def hold_back(event: dict[str, Any]) -> Outcome:
@@ -346,6 +350,7 @@ async def test_a_child_of_a_merge_waits_for_the_parent_that_no_row_knew_of() -> 
         await wait(lambda: child in world.checkpoints(), within=15)
         assert left in world.checkpoints()
         await wait(lambda: len(set(chain.from_iterable(world.function.invoked))) == 60, within=120)
+        leader.drain.begin()
         worker.drain.begin()
     order = {number: place for place, number in enumerate(chain.from_iterable(world.function.invoked))}
     for key in range(20):
@@ -393,3 +398,52 @@ async def test_rows_of_workers_that_died_long_ago_get_no_shards_and_are_deleted_
         await anyio.sleep(3700)
         assert world.reported == {"w1"}
         worker.drain.begin()
+
+
+@virtual_time
+async def test_a_drain_that_begins_while_a_shard_asks_for_its_parents_is_obeyed() -> None:
+    world = fleet_of(1)
+    async with anyio.create_task_group() as tasks:
+        worker = world.start(tasks, "w1")
+        await wait(lambda: len(works_on(worker)) == 1)
+        (parent,) = works_on(worker)
+
+        async def wait_a_while(operation: str, request: Mapping[str, Any]) -> None:
+            if (
+                operation == "GetItem"
+                and request["Key"]["leaseKey"]["S"] == parent
+                and "SHARD_END" in world.checkpoints().values()
+            ):
+                worker.drain.begin()
+                await anyio.sleep(1)
+
+        world.client.before = wait_a_while
+        world.stream.split(parent)
+        await wait(worker.ended.is_set, within=60)
+
+
+@virtual_time
+async def test_a_leader_that_comes_back_under_its_name_leads_before_it_works() -> None:
+    """Its leases end with the lock of its dead namesake: whoever takes that would give away what it works on."""
+    world = fleet_of(6)
+    async with anyio.create_task_group() as tasks:
+        leader = world.start(tasks, "w1")
+        await wait(lambda: len(works_on(leader)) == 6)
+        second = world.start(tasks, "w2")
+        await wait(lambda: loads(leader, second) == [3, 3], within=60)
+        await anyio.sleep(20)
+        leader.kill()
+        again = world.start(tasks, "w1")
+        for _ in range(300):
+            await anyio.sleep(0.1)
+            assert not works_on(again) & works_on(second), "two work on one shard"
+        assert len(works_on(again) | works_on(second)) == 6
+        again.drain.begin()
+        second.drain.begin()
+
+
+def test_what_was_given_to_a_worker_that_has_left_is_given_to_another_at_once() -> None:
+    given = Lease(scope=SCOPE, shard="s", checkpoint=LATEST, wanted_by="gone", counter=4)
+    times = {"quiet": {"s": 0.1}, "resident": {"s": 0.1}, "handing": {"s": 0.1}}
+    (plan,) = plan_assignments([given], ["here"], failover=FAILOVER, residency=30, patience=60, **times)
+    assert (plan.to, plan.asks) == ("here", False)

@@ -16,12 +16,15 @@ from runtime.stores.dynamodb.calls import TableCalls
 from runtime.stores.dynamodb.errors import IN_USE, NOT_FOUND, StateRejected, condition_failed
 from runtime.stores.dynamodb.fleet import VERSION_KEY, FleetVersion, parse_version, version_item
 from runtime.stores.dynamodb.rows import KEY, OWNER
-from runtime.stores.dynamodb.values import BadRow
+from runtime.stores.dynamodb.values import BadRow, Item
 
 INDEX: Final = "LeaseOwnerToLeaseKeyIndex"
 LEGACY_TABLE: Final = "{table}-CoordinatorState"
 """Where KCL 3.0 to 3.4 keeps what is not a lease. An application without one keeps it in the lease table."""
 _LEGACY_KEY: Final = "key"
+MOVE_KEY: Final = "TableMigration3.5"
+MOVED: Final = "tm"
+ALL_MOVED: Final = "TABLE_MIGRATION_STATUS_COMPLETE"
 _LOOK_EVERY: Final = 1.0
 _LONGEST_CREATION: Final = 60.0
 """Seconds; on AWS it takes about ten."""
@@ -107,6 +110,8 @@ class TableSchema:
     async def check_fleet(self) -> FleetVersion | None:
         """None: the table is empty, and nobody's. Raises StateRejected as `join`."""
         version = await self.version() or await self._legacy_version()
+        if version is None or version.joinable:
+            await self._check_layout()
         used = version is None and await self._is_used()
         if used:  # perhaps since we asked: whoever joins says so before anything else
             version = await self.version()
@@ -125,18 +130,35 @@ class TableSchema:
 
     async def _legacy_version(self) -> FleetVersion | None:
         """Of an application that was begun with KCL 3.0 to 3.4."""
-        legacy = TableCalls(
+        return self._read_version(await self._legacy_row(VERSION_KEY))
+
+    async def _check_layout(self) -> None:
+        """Raises StateRejected where the leader's lock is in a table of its own: two would lead."""
+        moved = await self._legacy_row(MOVE_KEY)
+        if moved is None or moved.get(MOVED, {}).get("S") == ALL_MOVED:
+            return
+        raise self._rejected(
+            f"its fleet keeps the leader's lock in {self._legacy.table}, as KCL 3.0 to 3.4 does: let its Java workers finish "
+            f"the move to one table ({MOVE_KEY} in there says {ALL_MOVED} then), or name another table"
+        )
+
+    @property
+    def _legacy(self) -> TableCalls:
+        return TableCalls(
             self._calls.connect,
             table=LEGACY_TABLE.format(table=self._calls.table),
             region=self._calls.region,
             capacity_used=self._calls.capacity_used,
         )
-        request = {"Key": {_LEGACY_KEY: {"S": VERSION_KEY}}, "ConsistentRead": True}
+
+    async def _legacy_row(self, key: str) -> Item | None:
+        """None: there is no such table. Empty: there is no such row."""
+        request = {"Key": {_LEGACY_KEY: {"S": key}}, "ConsistentRead": True}
         try:
-            answer = await legacy.call("GetItem", request, expected=frozenset({NOT_FOUND}))
+            answer = await self._legacy.call("GetItem", request, expected=frozenset({NOT_FOUND}))
         except ClientError:
             return None
-        return self._read_version(answer.get("Item"))
+        return dict(answer.get("Item") or {})
 
     def _read_version(self, item: Any) -> FleetVersion | None:
         if not item:
