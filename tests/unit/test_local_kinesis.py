@@ -340,6 +340,27 @@ def test_iterators_of_a_deleted_stream_lead_nowhere_even_if_its_name_is_used_aga
 # Reading
 
 
+def _deleted(kinesis: Kinesis) -> None:
+    kinesis.ask("DeleteStream", StreamName="s")
+
+
+def _reset(kinesis: Kinesis) -> None:
+    kinesis.streams.reset()
+
+
+@pytest.mark.parametrize("end", [_deleted, _reset])
+def test_sequence_numbers_of_a_stream_are_foreign_to_the_next_of_its_name(end: Callable[[Kinesis], None]) -> None:
+    """Also when it is made in the second that the numbers of the last shard before it bear."""
+    kinesis = started()
+    kinesis.split()  # the children's numbers bear the next second
+    kinesis.now += 1
+    (old,) = kinesis.put("1", ExplicitHashKey="0")
+    end(kinesis)
+    kinesis.ask("CreateStream", StreamName="s", ShardCount=2)
+    shape, message = refused(kinesis.iterator, "AFTER_SEQUENCE_NUMBER", ONE, StartingSequenceNumber=old)
+    assert (shape, "did not come from this stream" in message) == ("InvalidArgumentException", True)
+
+
 def test_pages_follow_each_other_without_gap_or_overlap() -> None:
     kinesis = started()
     kinesis.put(*map(str, range(25)))

@@ -35,8 +35,20 @@ class LocalStream:
     """One stream. Times in milliseconds since the epoch, retention in hours."""
 
     def __init__(
-        self, *, name: str, account: str, region: str, number: int, shards: int, mode: str, largest: int, now: int, settles: int
+        self,
+        *,
+        name: str,
+        account: str,
+        region: str,
+        number: int,
+        shards: int,
+        mode: str,
+        largest: int,
+        now: int,
+        settles: int,
+        follows: int = -1,
     ) -> None:
+        """`follows`: the second in which the last shard of a stream before it under this name was made."""
         self.name = name
         self.account = account
         self.region = region
@@ -55,6 +67,7 @@ class LocalStream:
         self._made = 0
         self._settles = settles
         self._settling = "CREATING"
+        self._follows = follows
         for keys in even_ranges(shards):
             self._open(keys, now=now)
 
@@ -168,7 +181,7 @@ class LocalStream:
         return child
 
     def _open(self, keys: Range, *, now: int, parents: tuple[LocalShard, ...] = ()) -> LocalShard:
-        made = max([now // _SECOND, *(parent.made + 1 for parent in parents)])
+        made = max([now // _SECOND, self._follows + 1, *(parent.made + 1 for parent in parents)])
         shard = LocalShard(self._made, keys, now=now, made=made, parents=tuple(parent.id for parent in parents))
         self.shards[shard.id] = shard
         self._made += 1
@@ -213,12 +226,15 @@ class Streams:
         self._clock = clock
         self._streams: dict[tuple[str, str, str], LocalStream] = {}
         self._set_defaults()
+        self._deleted: dict[tuple[str, str, str], int] = {}
+        """The second in which the last shard of a stream that is gone was made: one of its name has no sequence number of it."""
         self._made = 0
         self._issued = 0
 
     def reset(self) -> None:
-        """Back to the first moment. Streams are counted on, so that no iterator of an old one fits a new one."""
-        self._streams.clear()
+        """Back to the first moment, but that no iterator and no sequence number of an old stream fits a new one."""
+        for stream in list(self._streams.values()):
+            self.delete(stream)
         self._set_defaults()
 
     def _set_defaults(self) -> None:
@@ -259,12 +275,15 @@ class Streams:
             largest=largest,
             now=now,
             settles=self.settled(now),
+            follows=self._deleted.get(key, -1),
         )
         self._streams[key] = stream
         return stream
 
     def delete(self, stream: LocalStream) -> None:
-        del self._streams[stream.account, stream.region, stream.name]
+        key = stream.account, stream.region, stream.name
+        del self._streams[key]
+        self._deleted[key] = max([self._deleted.get(key, -1), *(shard.made for shard in stream.shards.values())])
 
     def stream(self, name: str, *, account: str = "000000000000", region: str = "us-east-1") -> LocalStream:
         """With everything that aged out by now gone. Raises ResourceNotFoundException."""
