@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from tests.fakes.roads import CLIENTS, chosen_client
 from tests.fakes.roads import VARIABLE as VARIABLE_OF_CLIENT
@@ -35,6 +36,15 @@ _FIXTURES = {
 
 Wanted = tuple[Service, str]
 """What a fixture is asked for: a service, and a server by name."""
+
+
+@pytest.fixture
+def no_log() -> Iterator[None]:
+    """For tests that do so much that telling of it takes most of the time."""
+    configured = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    yield
+    structlog.configure(**configured)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

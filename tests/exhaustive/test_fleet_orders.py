@@ -11,7 +11,6 @@ from typing import Any
 
 import anyio
 import pytest
-import structlog
 
 from pollers.record import TRIM_HORIZON, Position
 from runtime.config.worker import DynamodbState
@@ -31,9 +30,8 @@ FAILOVER = 4.0
 PAUSE = 2.2
 """Seconds: two of them are longer than the failover time, and one is shorter than a call may take."""
 SHARD = "shardId-000000000000"
+pytestmark = pytest.mark.usefixtures("no_log")
 Set = tuple[Mapping[str, Script], Callable[[], None], Callable[[], Awaitable[None]]]
-
-structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
 
 
 class Actor:

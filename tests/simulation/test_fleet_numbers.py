@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import anyio
 import pytest
-import structlog
 
 from pollers.record import TRIM_HORIZON
 from runtime.leases import Lease
@@ -19,11 +18,7 @@ SURVEY = FAILOVER / 5
 """Seconds between two assignment rounds of a leader."""
 RESIDENCY = 3 * FAILOVER
 MANY = 1_000
-
-
-@pytest.fixture(autouse=True)
-def _silence() -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+pytestmark = pytest.mark.usefixtures("no_log")
 
 
 class Fleet:

@@ -54,8 +54,8 @@ async def test_every_other_answer_is_decoded_as_ever() -> None:
         answer = await understood(kinesis, "ListShards", {"Shards": [{"ShardId": "s"}], "NextToken": None})
         assert answer["Shards"] == [{"ShardId": "s"}]
         table = await clients.client("dynamodb", "eu-west-1", retries=True)
-        answer = await understood(table, "GetItem", {"Item": {"b": {"B": DATA}}})
-        assert answer["Item"]["b"]["B"] == b"hello"
+        answer = await understood(table, "DeleteItem", {"Attributes": {"b": {"B": DATA}}})
+        assert answer["Attributes"]["b"]["B"] == b"hello"
         answer = await understood(table, "DescribeTable", {"Table": {"CreationDateTime": SECONDS}})
         assert isinstance(answer["Table"]["CreationDateTime"], datetime)
 
