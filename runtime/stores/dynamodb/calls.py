@@ -1,7 +1,7 @@
 """One call of one table: bounded in time, counted, and with errors as StateErrors.
 
 The law: a call that has begun is not cut off by cancellation, because nobody would know what it did; it ends within
-`LONGEST_CALL`, the client's own tries included.
+`LONGEST_CALL`, the client's own tries included. The first one may take longer: it makes the client, and nobody has a lease yet.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,6 +16,8 @@ from runtime.stores.dynamodb.errors import CONDITION_FAILED, TRANSACTION_CANCELE
 
 LONGEST_CALL: Final = 5.0
 """Seconds. Half of the usual failover time: a lease is not yet lost then, and there is time for one more try."""
+LONGEST_START: Final = 20.0
+"""Seconds for a call that has to make the client, which reads files and may ask for credentials."""
 _READS: Final = frozenset({"GetItem", "Scan", "Query"})
 _UNCOUNTED: Final = frozenset({"DescribeTable", "CreateTable", "UpdateTable"})
 _EXPECTED: Final = frozenset({CONDITION_FAILED, TRANSACTION_CANCELED})
@@ -65,11 +67,12 @@ class TableCalls:
         return answer
 
     async def _ask(self, operation: str, asked: Mapping[str, Any]) -> Answer:
-        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + LONGEST_CALL):
+        longest = LONGEST_START if self._client is None else LONGEST_CALL
+        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + longest):
             if self._client is None:
                 self._client = await self.connect()
             return await _METHODS[operation](self._client, **asked)
-        raise TimeoutError(f"nothing for {LONGEST_CALL:.0f} seconds")
+        raise TimeoutError(f"nothing for {longest:.0f} seconds")
 
     def failed(self, error: Exception, operation: str) -> StateError:
         if isinstance(error, StateError):
