@@ -25,6 +25,7 @@ from runtime.config.arns import ArnError, parse_source_arn
 from runtime.config.candidate import SPEC_OF
 from runtime.logs import load_structlog
 from runtime.opening import not_counted, open_stream
+from runtime.patience import Patience
 from runtime.queue_recorder import QueueRecorder
 from runtime.recorder import Recorder, StreamRecorder
 from runtime.replay.selection import SelectionError, parse_bound
@@ -64,7 +65,7 @@ def _wanted(arguments: argparse.Namespace, now: float) -> Wanted:
         raise SelectionError(f"--from {arguments.since} is still to come: records from now on are those of --from LATEST")
     if until is not None:
         _check_order(since, until, arguments, now)
-    return Wanted(since=since, until=until, shards=frozenset(arguments.shard), follow=until is None, patience=_PATIENCE)
+    return Wanted(since=since, until=until, shards=frozenset(arguments.shard), follow=until is None)
 
 
 def _check_order(since: Position, until: Position, arguments: argparse.Namespace, now: float) -> None:
@@ -179,7 +180,7 @@ def _recorder(
     copying = StreamRecorder(writer=writer, clock=time.time, most=arguments.records, spec=spec)
     stream = open_stream(source, arn, clients, observe=not_counted)
     opened = partial(_tell_opened, arguments, wanted)
-    return copying, partial(read_stream, stream, spec, wanted, copying, opened=opened)
+    return copying, partial(read_stream, stream, spec, wanted, copying, opened=opened, waiting=lambda _: Patience(_PATIENCE))
 
 
 async def _until_stopped(
