@@ -81,7 +81,7 @@ def check_state(config: Config) -> list[Problem]:
         try:
             check_file(state.path)
         except StateError as error:
-            return [Problem(file=config.handlers.file, line=config.worker_line, message=str(error), where="worker")]
+            return [Problem(file=config.worker_file, line=config.worker_line, message=str(error), where="worker")]
     return []
 
 

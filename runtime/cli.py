@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 from runtime.commands import ExitCode, options
-from runtime.errors import UserError
+from runtime.errors import UserError, leaves
 
 _HIGHEST_PORT: Final = 65_535
 _ACCOUNT_DIGITS: Final = 12
@@ -34,16 +34,10 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
-def _leaves(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for each in error.exceptions for leaf in _leaves(each)]
-    return [error]
-
-
 def _print_errors(error: Exception, *, debug: bool) -> None:
     if debug:
         traceback.print_exception(error)
-    for leaf in _leaves(error):
+    for leaf in leaves(error):
         expected = isinstance(leaf, UserError)
         print(leaf if expected else f"unexpected {type(leaf).__name__}: {leaf} (--debug shows where)", file=sys.stderr)
 

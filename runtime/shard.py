@@ -311,7 +311,11 @@ class ShardRun:
         self._parts.status.tap.filtered(left_out, shard=self._shard, why=self._sieve.why)
 
     def _cut_repeated(self, records: tuple[Record, ...]) -> Sequence[Record]:
-        """Without what was read before, as when a request was answered twice. Compared as numbers (KIN-22)."""
+        """Without what was read before. Compared as numbers (KIN-22).
+
+        Readers cut by where each of them stands. After a gap one begins at TRIM_HORIZON, which may lie before the position where
+        a service drops records late, and the position must not go back (COM-63).
+        """
         if not records:
             return records
         last, self._last_sequence = self._last_sequence, max(self._last_sequence, int(records[-1].id))

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import anyio
 
@@ -23,8 +23,10 @@ from runtime.commands import CommandError, ExitCode
 from runtime.commands.event_loop import run_async
 from runtime.config.arns import ArnError, parse_source_arn
 from runtime.config.candidate import SPEC_OF
+from runtime.errors import leaves
 from runtime.logs import load_structlog
 from runtime.opening import not_counted, open_stream
+from runtime.patience import Patience
 from runtime.queue_recorder import QueueRecorder
 from runtime.recorder import Recorder, StreamRecorder
 from runtime.replay.selection import SelectionError, parse_bound
@@ -64,7 +66,7 @@ def _wanted(arguments: argparse.Namespace, now: float) -> Wanted:
         raise SelectionError(f"--from {arguments.since} is still to come: records from now on are those of --from LATEST")
     if until is not None:
         _check_order(since, until, arguments, now)
-    return Wanted(since=since, until=until, shards=frozenset(arguments.shard), follow=until is None, patience=_PATIENCE)
+    return Wanted(since=since, until=until, shards=frozenset(arguments.shard), follow=until is None)
 
 
 def _check_order(since: Position, until: Position, arguments: argparse.Namespace, now: float) -> None:
@@ -136,16 +138,12 @@ async def _run(
         try:
             await _until_stopped(work, recorder, arguments, wait_for_signal)
         except* SourceError as errors:
-            for text in sorted(set(map(str, _leaves(errors)))):
+            for text in sorted(set(map(str, leaves(errors)))):
                 recorder.tell(text)
         if writer.records or not recorder.problems:
             writer.end(at=time.time())
     except* NotWritten as errors:
-        recorder.tell(_not_written(arguments, writer, str(_leaves(errors)[0])))
-
-
-def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
-    return [leaf for each in group.exceptions for leaf in (_leaves(each) if isinstance(each, BaseExceptionGroup) else [each])]
+        recorder.tell(_not_written(arguments, writer, str(leaves(errors)[0])))
 
 
 def _not_written(arguments: argparse.Namespace, writer: RecordingWriter, why: str) -> str:
@@ -179,7 +177,7 @@ def _recorder(
     copying = StreamRecorder(writer=writer, clock=time.time, most=arguments.records, spec=spec)
     stream = open_stream(source, arn, clients, observe=not_counted)
     opened = partial(_tell_opened, arguments, wanted)
-    return copying, partial(read_stream, stream, spec, wanted, copying, opened=opened)
+    return copying, partial(read_stream, stream, spec, wanted, copying, opened=opened, waiting=lambda _: Patience(_PATIENCE))
 
 
 async def _until_stopped(

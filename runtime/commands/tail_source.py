@@ -25,7 +25,8 @@ from runtime.tail.queue_view import QueueView
 from runtime.tail.screen import Screen
 from runtime.tail.session import run_until_stopped
 from runtime.tail.source_text import SourceText
-from runtime.tail.stream_view import Page, Remark, StreamView, Tell
+from runtime.tail.stream_view import StreamView
+from runtime.tail.told import Page, Remark, Tell
 from runtime.tail.verdicts import judge
 
 _NO_PEEK: Final = (

@@ -80,6 +80,13 @@ class BadControl(ValueError):
     """A control call that makes no sense; the text says what is wrong with it."""
 
 
+def check_fields(given: Mapping[str, Any], *known: str) -> None:
+    """Raises BadControl for those of a control call that nobody knows."""
+    for name in given:
+        if name not in known:
+            raise BadControl(f"unknown field {name!r}; there are {', '.join(known)}")
+
+
 def json_service(
     *,
     name: str,

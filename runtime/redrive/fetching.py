@@ -12,12 +12,12 @@ from pollers.errors import PositionTrimmed, SourceError, SourceUnavailable
 from pollers.event_records import EventRecord, read_event_record
 from pollers.record import Position, Record
 from pollers.source import StreamSource
-from runtime.core.backoff import backoff
+from runtime.patience import Patience
 from runtime.redrive.messages import Pointed
 from runtime.replay.lanes import lane_of
 
-_PATIENCE: Final = 6
-"""Times in a row that the stream may be out of reach."""
+_PATIENCE: Final = 6.0
+"""Seconds that the stream may be out of reach."""
 _EMPTY_PAGES: Final = 20
 """So many in a row, without reaching the last record, mean that it is not there (KIN-16: one says nothing)."""
 _FIRST_PAGE: Final = 100
@@ -105,7 +105,8 @@ class Fetching:
 
     async def _range(self, pointed: Pointed) -> list[EventRecord]:
         reader = None
-        failures = empty = 0
+        patience = Patience(_PATIENCE)
+        empty = 0
         found: list[Record] = []
         last = int(pointed.last)
         limit = max(1, min(_FIRST_PAGE, pointed.records))
@@ -114,13 +115,10 @@ class Fetching:
                 if reader is None:
                     reader = await self._stream(pointed).open_shard(pointed.shard, Position.at_record(pointed.first))
                 page = await reader.read(limit=limit)
-            except SourceUnavailable:
-                failures += 1
-                if failures >= _PATIENCE:
-                    raise
-                await anyio.sleep(backoff(failures, base=0.3, cap=5.0, jitter=0.5))
+            except SourceUnavailable as error:
+                await patience.wait(error)
                 continue
-            failures = 0
+            patience.reset()
             found += page.records
             if len(found) > _LONGEST_RANGE:
                 raise NotThere(f"more than {_LONGEST_RANGE:,} records lie between its first and last one: " + _by_hand(pointed))

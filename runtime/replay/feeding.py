@@ -14,6 +14,7 @@ from pollers.event_records import read_event_record
 from pollers.record import Record, Shard, ShardPage
 from pollers.recording import Flaw, Lineage, Recorded
 from pollers.source import StreamSpec
+from runtime.errors import leaves
 from runtime.replay.choosing import Choosing
 from runtime.replay.engine import Replayer
 from runtime.replay.pace import Pace
@@ -157,13 +158,7 @@ class FeedStream:
 
 def told(errors: BaseExceptionGroup) -> list[str]:
     """What went wrong at the source, each once."""
-    return sorted({_text(leaf) for leaf in _leaves(errors)})
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for each in error.exceptions for leaf in _leaves(each)]
-    return [error]
+    return sorted({_text(leaf) for leaf in leaves(errors)})
 
 
 def _text(error: BaseException) -> str:

@@ -11,8 +11,7 @@ import anyio
 from pollers.errors import SourceError
 from pollers.record import Record
 from pollers.source import QueueSource
-from runtime.core.backoff import backoff
-from runtime.tail.stream_view import Page, Remark, Tell
+from runtime.tail.told import Page, Remark, Tell, Trouble
 
 _LOOK_EVERY: Final = 2.0
 _SELDOM: Final = 60.0
@@ -23,8 +22,6 @@ _WAIT: Final = 10
 _PER_LOOK: Final = 10
 _REMEMBERED: Final = 10_000
 _LAST_WORD: Final = 3.0
-_FAILURE_BASE: Final = 0.5
-_FAILURE_CAP: Final = 20.0
 
 
 class QueueView:
@@ -43,18 +40,15 @@ class QueueView:
             warning += "; the queue has a dead-letter queue, to which messages go after enough of them"
         self._tell(Remark(text=f"about {facts.waiting:,} waiting"))
         self._tell(Remark(text=warning, trouble=True))
-        pause, failures, told = _LOOK_EVERY, 0, ""
+        pause = _LOOK_EVERY
+        trouble = Trouble(self._tell, over="the queue answers again").of("")
         while True:
             try:
                 fresh, known = await self._look()
             except SourceError as error:
-                failures += 1
-                if error.code != told:
-                    told = error.code
-                    self._tell(Remark(text=f"{error}; it is tried again", trouble=True))
-                await anyio.sleep(backoff(failures, base=_FAILURE_BASE, cap=_FAILURE_CAP, jitter=0.5))
+                await trouble.wait(error)
                 continue
-            failures, told = 0, ""
+            trouble.reset()
             pause = min(_SELDOM, 2 * pause) if known and not fresh else _LOOK_EVERY
             await anyio.sleep(pause)
 

@@ -19,7 +19,7 @@ from pollers.record import Record
 from pollers.source import QueueSpec, StreamSpec
 from runtime.core.mapping import EventSourceMapping
 from runtime.tail.columns import clock_time, counted, printable, short_shard, size, span
-from runtime.tail.stream_view import Page, Remark
+from runtime.tail.told import Page, Remark
 from runtime.tail.verdicts import Judge, Verdict
 
 _LONGEST_DATA: Final = 100

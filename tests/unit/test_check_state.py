@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from runtime.check import check_state
-from runtime.config import load_config
+from runtime.config import load_config, load_nodes
+from runtime.config.document import read_document
 
 STREAM = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
 QUEUE = "arn:aws:sqs:eu-west-1:123456789012:orders"
@@ -26,6 +27,18 @@ def test_a_place_where_nothing_can_be_made_is_a_problem_with_its_line(tmp_path: 
     (problem,) = problems(tmp_path, Path("/dev/null/state.db"))
     assert "esm.yaml:3" in problem
     assert "state file /dev/null/state.db" in problem
+
+
+def test_beside_a_template_it_is_the_line_of_the_file_that_has_the_worker(tmp_path: Path) -> None:
+    """The line was that of esm.yaml, and the file the template."""
+    problems(tmp_path, tmp_path / "state.db")
+    root, _ = read_document(tmp_path / "esm.yaml")
+    assert root is not None
+    worker = tmp_path / "worker.yaml"
+    worker.write_text("\n\n\n\nworker: {state: 'sqlite:////dev/null/state.db'}\n")
+    root.value = root.value[:2]
+    (problem,) = check_state(load_nodes(root, {}, file=tmp_path / "template.yaml", worker=worker))
+    assert (problem.file, problem.line) == (str(worker), 5)
 
 
 def test_a_file_of_another_kind_is_a_problem_and_stays_as_it_is(tmp_path: Path) -> None:

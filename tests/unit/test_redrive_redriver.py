@@ -171,6 +171,23 @@ async def test_a_stream_out_of_reach_is_asked_again_a_few_times() -> None:
     world.assert_kept(found)
 
 
+@virtual_time
+async def test_a_stream_that_is_throttled_again_and_again_is_read_as_long_as_it_answers_in_between() -> None:
+    world, _ = world_of(30)
+    world.stream.shorten = lambda _, count: min(1, count)
+    asked = 0
+
+    def fail(operation: str, _: str) -> SourceUnavailable | None:
+        nonlocal asked
+        asked += operation == "read"
+        return SourceUnavailable("slow down", code="throttled") if operation == "read" and asked % 3 else None
+
+    world.stream.fail = fail
+    began = anyio.current_time()
+    assert fates(await world.run()) == {"m1": "done"}
+    assert anyio.current_time() - began > 12
+
+
 def keyed(world: RedriveWorld, *keys: str) -> dict[str, list[str]]:
     """One record for each, in turn; gives the sequence numbers by key."""
     found: dict[str, list[str]] = {}

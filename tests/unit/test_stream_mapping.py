@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from handlers.destinations import DestinationError, ProbeFinding
 from handlers.invoker import FunctionError, NotInvoked, Outcome, Succeeded
-from pollers.errors import SourceUnavailable
+from pollers.errors import PositionTrimmed, SourceError, SourceUnavailable
 from pollers.record import LATEST, TRIM_HORIZON, Position
 from runtime.core.mapping import BatchLimits, RetryPolicy, StreamSettings
 from runtime.leases import Lease
@@ -337,6 +337,35 @@ async def test_a_trimmed_position_goes_on_at_trim_horizon_and_the_gap_is_counted
         await wait(lambda: world.checkpoints().get(S0) == kept[-1])
     assert world.function.invoked[-1] == kept
     assert worker.metric("esm_position_gaps_total") == 1
+
+
+@virtual_time
+async def test_com_63_a_trim_horizon_that_lies_before_the_position_repeats_nothing() -> None:
+    """Kinesis says by age alone that records are gone, and drops them when it likes."""
+    world = World()
+    before = world.stream.put("a", 20)
+    async with world.running():
+        await wait(lambda: world.checkpoints().get(S0) == before[-1])
+    gone: list[SourceError] = [PositionTrimmed("by their age they are gone", code="trimmed")]
+    world.stream.fail = lambda operation, _: gone.pop() if operation == "open" and gone else None
+    kept = world.stream.put("a", 3)
+    async with world.running():
+        await wait(lambda: world.checkpoints().get(S0) == kept[-1])
+    assert world.stream.opens[-1][2] == TRIM_HORIZON
+    assert [number for batch in world.function.invoked for number in batch] == before + kept
+
+
+@virtual_time
+async def test_a_page_that_came_again_is_worked_on_once() -> None:
+    world = World()
+    numbers = world.stream.put("a", 20)
+    world.stream.repeat = lambda _: 5
+    async with world.running():
+        await wait(lambda: world.checkpoints().get(S0) == numbers[-1])
+        numbers += world.stream.put("a", 3)
+        await wait(lambda: world.checkpoints().get(S0) == numbers[-1])
+    assert sum(len(read.sequences) for read in world.stream.reads) > len(numbers)
+    assert [number for batch in world.function.invoked for number in batch] == numbers
 
 
 @virtual_time

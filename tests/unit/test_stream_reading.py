@@ -11,6 +11,7 @@ import pytest
 
 from pollers.errors import PositionTrimmed, SourceError, SourceRejected, SourceUnavailable
 from pollers.record import LATEST, TRIM_HORIZON, Position, PositionKind, Record, Shard, ShardPage
+from runtime.patience import Patience
 from runtime.stream_reading import Wanted, read_stream
 from tests.fakes.stream import STREAM_SPEC, FakeStream
 from tests.fakes.virtual_time import virtual_time
@@ -34,6 +35,8 @@ class Noted:
     opened: list[tuple[float, int]] = field(default_factory=list)
     slow: float = 0.0
     """Seconds that taking a page takes."""
+    patience: float = 15.0
+    """Seconds for which the stream may be out of reach once it has answered."""
 
     async def begin(self, shard: Shard) -> None:
         assert not [parent for parent in shard.parents if parent in self.begun and parent not in self.ended], "before its parents"
@@ -59,7 +62,10 @@ def stream_of(shards: int = 1, **more: object) -> FakeStream:
 
 
 async def read(stream: FakeStream, noted: Noted, wanted: Wanted = FOLLOW) -> None:
-    await read_stream(stream, STREAM_SPEC, wanted, noted, clock=anyio.current_time, opened=noted.open)
+    def waiting(_: str) -> Patience:
+        return Patience(noted.patience)
+
+    await read_stream(stream, STREAM_SPEC, wanted, noted, clock=anyio.current_time, opened=noted.open, waiting=waiting)
 
 
 @asynccontextmanager
@@ -189,6 +195,33 @@ async def test_a_shard_that_vanished_after_it_was_listed_is_a_gap_and_not_the_en
         stream.fail = lambda operation, shard: GONE if (operation, shard) == ("open", other) else None
         await wait(lambda: len(noted.taken) == 3 and bool(noted.gaps))
     assert noted.gaps == [other]
+
+
+@virtual_time
+async def test_the_children_of_a_shard_that_vanished_while_it_was_open_are_read() -> None:
+    stream = stream_of(latency=lambda operation, shard: 1.0 if (operation, shard) == ("open", S0) else 0.0)
+    noted = Noted(stream)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(read, stream, noted, Wanted())
+        await anyio.sleep(0.5)
+        stream.roll_over(S0)
+        stream.forget(S0)
+        stream.fail = lambda operation, shard: GONE if (operation, shard) == ("open", S0) else None
+        expected = stream.put("a", 2)
+    assert (noted.gaps, noted.taken) == ([S0], expected)
+
+
+@virtual_time
+async def test_a_child_that_is_known_begins_after_its_parent_also_while_no_listing_is_answered() -> None:
+    stream = stream_of()
+    stream.put("a", 20)
+    stream.roll_over(S0)
+    expected = [*stream.sequences(S0), *stream.put("a", 3)]
+    stream.fail = lambda asked, _: THROTTLED if asked == "list" and len(stream.lists) > 1 else None
+    noted = Noted(stream, slow=10.0, patience=300)  # reading the parent takes longer than the time between listings
+    async with reading(stream, noted, Wanted(page=1, follow=True)):
+        await wait(lambda: noted.taken == expected)
+    assert len(stream.lists) > 3
 
 
 # bounds
@@ -326,8 +359,8 @@ async def test_a_stream_that_never_answers_is_given_up_after_a_quarter_of_a_minu
 @virtual_time
 async def test_one_that_has_answered_may_be_out_of_reach_for_as_long_as_patience_lasts() -> None:
     stream = stream_of()
-    noted = Noted(stream)
-    async with reading(stream, noted, Wanted(follow=True, patience=300)):
+    noted = Noted(stream, patience=300)
+    async with reading(stream, noted):
         await wait(lambda: bool(noted.opened))
         stream.fail = lambda *_: THROTTLED
         expected = stream.put("a", 3)
@@ -337,7 +370,7 @@ async def test_one_that_has_answered_may_be_out_of_reach_for_as_long_as_patience
         stream.fail = lambda *_: THROTTLED
     stream.fail = lambda asked, _: THROTTLED if asked == "read" else None
     began = anyio.current_time()
-    assert await failing(stream, noted, Wanted(follow=True, patience=300)) is THROTTLED
+    assert await failing(stream, noted) is THROTTLED
     assert 300 <= anyio.current_time() - began < 310
 
 
@@ -356,6 +389,16 @@ async def test_what_is_refused_of_a_shard_that_is_there_is_an_error() -> None:
     denied = SourceRejected("denied", code="AccessDeniedException")
     stream = stream_of(fail=lambda asked, _: denied if asked == "read" else None)
     assert await failing(stream, Noted(stream)) is denied
+
+
+@virtual_time
+@pytest.mark.parametrize("operation", ["list", "read"])
+async def test_what_is_refused_is_not_waited_for(operation: str) -> None:
+    denied = SourceRejected("denied", code="AccessDeniedException")
+    stream = stream_of(fail=lambda asked, _: denied if asked == operation else None)
+    began = anyio.current_time()
+    assert await failing(stream, Noted(stream)) is denied
+    assert anyio.current_time() == began
 
 
 @virtual_time

@@ -3,11 +3,11 @@
 import anyio
 import pytest
 
-from pollers.errors import SourceRejected, SourceUnavailable
+from pollers.errors import SourceError, SourceRejected, SourceUnavailable
 from pollers.record import Record
 from pollers.source import Refusal
 from runtime.tail.queue_view import QueueView
-from runtime.tail.stream_view import Page, Remark
+from runtime.tail.told import Page, Remark
 from tests.fakes.queue import FakeQueue
 from tests.fakes.virtual_time import virtual_time
 
@@ -96,6 +96,12 @@ async def test_a_queue_that_is_not_there_comes_out_and_later_trouble_is_told_onc
     with pytest.raises(SourceRejected, match="no such queue"):
         await QueueView(missing, tell=lambda _: None).run()
 
-    throttled = FakeQueue(fail=lambda op: SourceUnavailable("throttled", code="T") if op == "receive" else None)
-    told = await peeked(throttled, seconds=60)
-    assert [event.text for event in told[2:] if isinstance(event, Remark)] == ["throttled; it is tried again"]
+    began = anyio.current_time()
+
+    def fail(operation: str) -> SourceError | None:
+        away = operation == "receive" and anyio.current_time() - began < 60
+        return SourceUnavailable("throttled", code="T") if away else None
+
+    told = await peeked(FakeQueue(fail=fail), seconds=120)
+    remarks = [event.text for event in told[2:] if isinstance(event, Remark)]
+    assert remarks == ["throttled; it is tried again", "the queue answers again"]

@@ -13,7 +13,7 @@ from pollers.kinesis import _Origin as _KinesisOrigin
 from pollers.record import Record, RecordId
 from runtime.core.mapping import BatchLimits, EventSourceMapping
 from runtime.tail.source_text import SourceText, shown
-from runtime.tail.stream_view import Page, Remark
+from runtime.tail.told import Page, Remark
 from runtime.tail.verdicts import Judge, Verdict, judge
 
 AT = 1_000_000.0

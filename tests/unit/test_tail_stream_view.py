@@ -5,9 +5,10 @@ from collections.abc import Callable
 import anyio
 import pytest
 
-from pollers.errors import SourceError, SourceRejected, SourceUnavailable
+from pollers.errors import PositionTrimmed, SourceError, SourceRejected, SourceUnavailable
 from pollers.record import LATEST, TRIM_HORIZON, Position
-from runtime.tail.stream_view import Page, Remark, StreamView
+from runtime.tail.stream_view import StreamView
+from runtime.tail.told import Page, Remark
 from tests.fakes.stream import STREAM_SPEC, FakeStream
 from tests.fakes.stream_worker import wall_clock
 from tests.fakes.virtual_time import virtual_time
@@ -160,6 +161,7 @@ async def test_later_trouble_is_told_once_and_gone_through() -> None:
     told = await looked(stream, LATEST, lambda: stream.put("a", 4), seconds=120)
     assert len(told.sequences) == 4
     assert len([remark for remark in told.remarks if "throttled" in remark]) == 1
+    assert told.remarks.count("the stream answers again") == 1
     assert told.remarks[-1] == "the stream answers again"
 
 
@@ -192,4 +194,74 @@ async def test_a_shard_that_leaves_the_stream_ends_there() -> None:
         stream.forget(S0)
 
     told = await looked(stream, TRIM_HORIZON, vanish)
-    assert f"{S0} has left the stream" in told.remarks
+    assert f"{S0} it has left the stream (no such shard)" in told.remarks
+    assert f"{S0} has ended" in told.remarks
+
+
+@virtual_time
+async def test_what_is_refused_is_told_once_and_tried_again_until_it_is_allowed() -> None:
+    stream = FakeStream(wall_clock, shard_count=2)
+    began = wall_clock()
+    refused = 0
+
+    def fail(operation: str, _: str) -> SourceError | None:
+        nonlocal refused
+        denied = operation == "read" and wall_clock() - began < 60
+        refused += denied
+        return SourceRejected("denied", code="AccessDeniedException") if denied else None
+
+    stream.fail = fail
+    expected = stream.put("a", 2) + stream.put("d", 2)
+    told = await looked(stream, TRIM_HORIZON, seconds=120)
+    assert sorted(told.sequences, key=int) == expected
+    assert [remark for remark in told.remarks if "denied" in remark] == [f"{S0} denied; it is tried again"]
+    assert told.remarks[-1] == "the stream answers again"
+    assert refused < 20  # more and more seldom
+    assert len(stream.lists) < 20  # what is refused of a shard is no reason to list them
+
+
+@virtual_time
+async def test_shards_that_appear_are_told_wherever_it_began() -> None:
+    """From TRIM_HORIZON they were not."""
+    stream = FakeStream(wall_clock)
+    told = await looked(stream, TRIM_HORIZON, lambda: stream.split(S0))
+    assert f"shardId-000000000001 new, after {S0}" in told.remarks
+
+
+@virtual_time
+async def test_a_gap_is_told_as_a_gap_and_not_as_trouble_that_passes() -> None:
+    stream = FakeStream(wall_clock)
+    stream.put("a", 10)
+    told = await looked(stream, TRIM_HORIZON, lambda: stream.put("a", 1) and stream.trim(S0, 11))
+    assert told.remarks == ["1 of 1 shard to read, from TRIM_HORIZON", told.remarks[1]]
+    assert told.remarks[1].endswith("went before they were read; it goes on at TRIM_HORIZON")
+
+
+@virtual_time
+async def test_a_beginning_that_is_refused_as_trimmed_is_trouble_and_not_gone_over_in_silence() -> None:
+    stream = FakeStream(wall_clock)
+    stream.fail = lambda operation, _: PositionTrimmed("gone", code="Trimmed") if operation == "open" else None
+    told = await looked(stream, TRIM_HORIZON)
+    assert told.remarks[1:] == [f"{S0} gone; it is tried again"]
+    assert len(stream.opens) < 10
+
+
+@virtual_time
+async def test_a_stream_that_is_deleted_is_told_once_and_looked_for_again() -> None:
+    stream = FakeStream(wall_clock, shard_count=2)
+    began = wall_clock()
+    gone = SourceRejected("no such stream", code="ResourceNotFoundException")
+    stream.fail = lambda *_: gone if 5 < wall_clock() - began < 60 else None
+    told = await looked(stream, LATEST, lambda: stream.put("a", 2), seconds=120)
+    assert len([remark for remark in told.remarks if "no such stream; it is tried again" in remark]) == 1
+    assert told.sequences == ["1", "2"]
+    assert not [remark for remark in told.remarks if remark.endswith("has ended")]
+
+
+@virtual_time
+async def test_a_stream_out_of_reach_at_first_is_not_waited_for() -> None:
+    stream = FakeStream(wall_clock, fail=lambda *_: SourceUnavailable("no answer", code="no_answer"))
+    began = anyio.current_time()
+    with pytest.raises(SourceUnavailable, match="no answer"):
+        await StreamView(stream, STREAM_SPEC, start=LATEST, tell=lambda _: None).run()
+    assert anyio.current_time() == began

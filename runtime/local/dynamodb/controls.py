@@ -12,7 +12,7 @@ from runtime.local.dynamodb.streams import NoSuchShard, Stream
 from runtime.local.dynamodb.tables import Table
 from runtime.local.dynamodb.values import read_item
 from runtime.local.errors import Refused
-from runtime.local.service import BadControl
+from runtime.local.service import BadControl, check_fields
 
 Answer = dict[str, Any]
 Control = Callable[[Mapping[str, Any]], Answer]
@@ -24,7 +24,7 @@ def controls(store: DynamoDB) -> dict[str, Control]:
 
     def configure(given: Mapping[str, Any]) -> Answer:
         """`{"newStreamShards": 4}`: what streams begin with from now on."""
-        _check(given, "newStreamShards")
+        check_fields(given, "newStreamShards")
         shards = given.get("newStreamShards")
         if type(shards) is not int or not 1 <= shards <= _MOST_SHARDS:
             raise BadControl(f"newStreamShards {shards!r} is not an integer from 1 to {_MOST_SHARDS}")
@@ -35,7 +35,7 @@ def controls(store: DynamoDB) -> dict[str, Control]:
         """`{"table": ..., "shard": ...}`; without a shard: all of them."""
 
         def run(given: Mapping[str, Any]) -> Answer:
-            _check(given, "table", "shard")
+            check_fields(given, "table", "shard")
             stream, shard = _stream(store, given), given.get("shard")
             if shard is not None and not isinstance(shard, str):
                 raise BadControl(f"shard {shard!r} is not a string")
@@ -48,7 +48,7 @@ def controls(store: DynamoDB) -> dict[str, Control]:
 
     def expire(given: Mapping[str, Any]) -> Answer:
         """`{"table": ..., "key": ...}`; without a key: every item that has an expiry time."""
-        _check(given, "table", "key")
+        check_fields(given, "table", "key")
         table, key = _table(store, given), given.get("key")
         try:
             found = None if key is None else table.check_key(read_item(key, "key"))
@@ -85,12 +85,6 @@ def _shown(table: Table, now: float) -> Answer:
         ]
         shown["stream"] = {"arn": stream.arn, "enabled": stream.enabled, "view": stream.view.value, "shards": shards}
     return shown
-
-
-def _check(given: Mapping[str, Any], *known: str) -> None:
-    for name in given:
-        if name not in known:
-            raise BadControl(f"unknown field {name!r}; there are {', '.join(known)}")
 
 
 def _table(store: DynamoDB, given: Mapping[str, Any]) -> Table:

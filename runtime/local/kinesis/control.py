@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any, Final
 
 from runtime.local.kinesis.streams import LocalStream, Streams
-from runtime.local.service import Answer, BadControl
+from runtime.local.service import Answer, BadControl, check_fields
 
 _SECOND: Final = 1000
 """Milliseconds."""
@@ -18,7 +18,7 @@ def control_calls(streams: Streams) -> dict[str, Callable[[Mapping[str, Any]], A
 
 def trim(streams: Streams, given: Mapping[str, Any]) -> Answer:
     """`{"stream", "shard"?, "records": N}` forgets the N oldest of each shard; `"before": seconds` what arrived earlier."""
-    _check_fields(given, "stream", "shard", "records", "before")
+    check_fields(given, "stream", "shard", "records", "before")
     if ("records" in given) is ("before" in given):
         raise BadControl("give either records (how many of each shard) or before (seconds since the epoch)")
     count, before = int(_number(given, "records")), _number(given, "before") * _SECOND
@@ -34,7 +34,7 @@ def trim(streams: Streams, given: Mapping[str, Any]) -> Answer:
 
 def expire(streams: Streams, given: Mapping[str, Any]) -> Answer:
     """`{"stream"}`: the iterators that were given out so far have expired."""
-    _check_fields(given, "stream")
+    check_fields(given, "stream")
     for stream in _named(streams, given):
         streams.expire_iterators(stream)
     return {}
@@ -45,7 +45,7 @@ def settings(streams: Streams, given: Mapping[str, Any]) -> Answer:
 
     Of SubscribeToShard, in seconds: `subscription`, `subscribeEvery`, `keepAlive`.
     """
-    _check_fields(given, "readsPerSecond", "delay", "stuckPositions", "subscription", "subscribeEvery", "keepAlive")
+    check_fields(given, "readsPerSecond", "delay", "stuckPositions", "subscription", "subscribeEvery", "keepAlive")
     reads = given.get("readsPerSecond", streams.reads_per_second)
     checked = None if reads is None else _number({"readsPerSecond": reads}, "readsPerSecond")
     stuck = given.get("stuckPositions", streams.stuck_positions)
@@ -61,12 +61,6 @@ def settings(streams: Streams, given: Mapping[str, Any]) -> Answer:
     streams.delay, streams.subscription, streams.subscribe_every, streams.keep_alive = times.values()
     streams.reads_per_second, streams.stuck_positions = checked, stuck
     return {"readsPerSecond": checked, "stuckPositions": stuck, **times}
-
-
-def _check_fields(given: Mapping[str, Any], *known: str) -> None:
-    for name in given:
-        if name not in known:
-            raise BadControl(f"unknown field {name!r}; there are {', '.join(known)}")
 
 
 def _named(streams: Streams, given: Mapping[str, Any]) -> list[LocalStream]:
