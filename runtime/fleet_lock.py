@@ -38,6 +38,15 @@ class Leadership:
         """The leader before us, whose leases ended with its lock."""
 
     @property
+    def has_lock(self) -> bool:
+        return self._lock is not None
+
+    @property
+    def resigns(self) -> bool:
+        """It began to, and does not know yet whether the lock was given back: to be asked again."""
+        return self._lock is not None and self._resigning
+
+    @property
     def leads(self) -> bool:
         return self._lock is not None and not self._resigning and now() < self.bound
 
@@ -83,7 +92,7 @@ class Leadership:
             lock = await self._rows.acquire(seen, self._worker, lasts=self._failover)
             if lock is None:
                 return False
-            self._lock, self._beaten = lock, began
+            self._lock, self._beaten, self._resigning = lock, began, False
         dead = seen.owner if seen is not None and seen.tied and not seen.released else None
         self.dead = dead if dead != self._worker else None
         return True

@@ -1,0 +1,156 @@
+"""What may go wrong around one worker of a fleet, and must not become the trouble of all: on fakes in virtual time."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from itertools import chain
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+from botocore.exceptions import ClientError
+
+from handlers.invoker import Outcome, Succeeded
+from pollers.record import LATEST
+from runtime.core.mapping import StreamSettings
+from runtime.leases import StateError
+from runtime.stores.dynamodb.errors import StateRejected
+from tests.fakes.stream_worker import FakeStreamWorker, wait
+from tests.fakes.virtual_time import virtual_time
+from tests.unit.test_fleet import FAILOVER, RENEW, fleet_of, loads, works_on
+
+Step = Callable[[str, Mapping[str, Any]], Awaitable[None]]
+
+
+@virtual_time
+async def test_a_leader_that_dies_while_it_is_handed_a_shard_takes_it_from_nobody() -> None:
+    """The owner lives, and works on it until its batch is done."""
+    world = fleet_of(9)
+    async with anyio.create_task_group() as tasks:
+        leader = world.start(tasks, "w1")
+        await wait(lambda: len(works_on(leader)) == 9)
+        second, third = world.start(tasks, "w2"), world.start(tasks, "w3")
+        await wait(lambda: loads(leader, second, third) == [3, 3, 3], within=60)
+        await anyio.sleep(20)
+
+        async def slow(_: dict[str, Any]) -> Outcome:
+            await anyio.sleep(25)
+            return Succeeded(response=None)
+
+        world.function.handler = slow
+        shard = min(works_on(second))
+        for number in range(60):
+            world.stream.put(f"key-{number}", 1)
+        await wait(lambda: world.function.running == 9, within=10)
+        (lease,) = [lease for lease in world.leases() if lease.shard == shard]
+        assert await world.stores("w1")[1].ask(lease, "w1")
+        await anyio.sleep(1)
+        leader.kill()
+        for _ in range(230):
+            await anyio.sleep(0.1)
+            assert not works_on(second) & works_on(third), "two work on one shard"
+        assert second.metric("esm_lease_changes_total", change="lost") == 0
+        await wait(lambda: loads(second, third) == [4, 5], within=60)
+        second.drain.begin()
+        third.drain.begin()
+
+
+class Refusing:
+    """A way to the rows on which some calls are refused."""
+
+    def __init__(self, rows: Any, *calls: str) -> None:
+        self._rows = rows
+        self.calls = set(calls)
+
+    def __getattr__(self, call: str) -> Any:
+        return self._refuse if call in self.calls else getattr(self._rows, call)
+
+    async def _refuse(self, *_: Any, **__: Any) -> Any:
+        await anyio.lowlevel.checkpoint()
+        raise StateRejected("not allowed")
+
+
+def refuse(worker: FakeStreamWorker, *calls: str) -> Refusing:
+    """From now on."""
+    rows = worker.wires[1]
+    rows._store = refusing = Refusing(rows._store, *calls)
+    return refusing
+
+
+@virtual_time
+async def test_a_worker_that_cannot_find_what_it_is_given_is_given_nothing() -> None:
+    """As in a rollout whose role may not read the index: the others go on with all they have."""
+    world = fleet_of(6)
+    async with anyio.create_task_group() as tasks:
+        first = world.start(tasks, "w1")
+        await wait(lambda: len(works_on(first)) == 6)
+        blind = world.start(tasks, "w2")
+        refusing = refuse(blind, "owned")
+        for _ in range(2000):
+            await anyio.sleep(0.1)
+            assert len(works_on(first)) == 6
+        assert not blind.status.ready
+        assert world.reported == {"w1"}
+        refusing.calls.clear()
+        await wait(lambda: loads(first, blind) == [3, 3], within=60)
+        refusing.calls.add("owned")
+        await anyio.sleep(2 * FAILOVER)
+        assert loads(first, blind) == [3, 3], "what it has it keeps"
+        first.drain.begin()
+        blind.drain.begin()
+
+
+@virtual_time
+async def test_a_leader_that_cannot_see_the_rows_lets_another_lead() -> None:
+    world = fleet_of(6)
+    async with anyio.create_task_group() as tasks:
+        leader = world.start(tasks, "w1")
+        await wait(lambda: len(works_on(leader)) == 6)
+        second, third = world.start(tasks, "w2"), world.start(tasks, "w3")
+        await wait(lambda: loads(leader, second, third) == [2, 2, 2], within=60)
+        await anyio.sleep(20)
+        refusing = refuse(leader, "survey")
+        third.kill()
+        await wait(lambda: len(works_on(leader) | works_on(second)) == 6, within=3 * FAILOVER)
+        assert world.lock is not None
+        assert world.lock.owner == "w2"
+        assert leader.metric("esm_lease_changes_total", change="lost") == 0
+        await anyio.sleep(10 * FAILOVER)
+        assert leader.status.ready, "it is a worker like others"
+        refusing.calls.clear()
+        leader.drain.begin()
+        second.drain.begin()
+
+
+@virtual_time
+async def test_a_leader_that_cannot_find_its_own_leases_gives_itself_none_and_lets_another_lead() -> None:
+    world = fleet_of(6)
+    async with anyio.create_task_group() as tasks:
+        leader = world.start(tasks, "w1")
+        await wait(lambda: len(works_on(leader)) == 6)
+        second = world.start(tasks, "w2")
+        await wait(lambda: loads(leader, second) == [3, 3], within=60)
+        await anyio.sleep(20)
+        refuse(leader, "owned")
+        await anyio.sleep(2)
+        world.stream.split(min(works_on(second)))
+        await wait(lambda: len(works_on(second)) == 4, within=FAILOVER / 2)
+        await wait(lambda: world.lock is not None and world.lock.owner == "w2", within=FAILOVER)
+        await anyio.sleep(10 * FAILOVER)
+        assert loads(leader, second) == [3, 4]
+        leader.drain.begin()
+        second.drain.begin()
+
+
+@virtual_time
+async def test_a_worker_alone_that_could_not_see_the_rows_leads_again_when_it_can() -> None:
+    world = fleet_of(2)
+    async with anyio.create_task_group() as tasks:
+        worker = world.start(tasks, "w1")
+        await wait(lambda: len(works_on(worker)) == 2)
+        refusing = refuse(worker, "survey", "unlock")
+        await anyio.sleep(3 * FAILOVER)
+        assert len(works_on(worker)) == 2, "what it has it keeps"
+        refusing.calls.clear()
+        left, right = world.stream.split(min(works_on(worker)))
+        await wait(lambda: {left, right} <= works_on(worker), within=3 * FAILOVER)
+        assert worker.metric("esm_fleet_leader") == 1
+        worker.drain.begin()
