@@ -145,7 +145,9 @@ class Fleet:
         self._named = {lease.shard: self._named[lease.shard] for lease in named}
         rows = {lease.shard: lease for lease in self._survey.leases if self._leadership.leads}
         rows |= {lease.shard: lease for lease in named} | {shard: each.lease for shard, each in held.items()}
-        return Look(leases=tuple(rows.values()), quiet={shard: self._sights.quiet(shard) for shard in rows}, take=take)
+        quiet = {shard: self._sights.quiet(shard) for shard in rows}
+        problem = self._survey.unreadable if self._leadership.leads else None
+        return Look(leases=tuple(rows.values()), quiet=quiet, take=take, problem=problem)
 
     async def ready(self, lease: Lease) -> tuple[str, ...]:
         parents = await self._rows.find(lease.parents) if lease.parents else []

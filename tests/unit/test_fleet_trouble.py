@@ -1,21 +1,17 @@
 """What may go wrong around one worker of a fleet, and must not become the trouble of all: on fakes in virtual time."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from itertools import chain
 from typing import Any
 
 import anyio
 import anyio.lowlevel
-from botocore.exceptions import ClientError
 
 from handlers.invoker import Outcome, Succeeded
-from pollers.record import LATEST
-from runtime.core.mapping import StreamSettings
-from runtime.leases import StateError
 from runtime.stores.dynamodb.errors import StateRejected
+from tests.fakes.dynamodb_table import fake_store
 from tests.fakes.stream_worker import FakeStreamWorker, wait
 from tests.fakes.virtual_time import virtual_time
-from tests.unit.test_fleet import FAILOVER, RENEW, fleet_of, loads, works_on
+from tests.unit.test_fleet import FAILOVER, RENEW, SCOPE, fleet_of, loads, works_on
 
 Step = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 
@@ -41,7 +37,7 @@ async def test_a_leader_that_dies_while_it_is_handed_a_shard_takes_it_from_nobod
             world.stream.put(f"key-{number}", 1)
         await wait(lambda: world.function.running == 9, within=10)
         (lease,) = [lease for lease in world.leases() if lease.shard == shard]
-        assert await world.stores("w1")[1].ask(lease, "w1")
+        assert await fake_store(world.client, worker="w1").fleet(SCOPE).ask(lease, "w1")
         await anyio.sleep(1)
         leader.kill()
         for _ in range(230):
@@ -153,4 +149,46 @@ async def test_a_worker_alone_that_could_not_see_the_rows_leads_again_when_it_ca
         left, right = world.stream.split(min(works_on(worker)))
         await wait(lambda: {left, right} <= works_on(worker), within=3 * FAILOVER)
         assert worker.metric("esm_fleet_leader") == 1
+        worker.drain.begin()
+
+
+@virtual_time
+async def test_a_row_that_cannot_be_read_is_told_and_keeps_no_other_shard_from_its_worker() -> None:
+    world = fleet_of(4)
+    async with anyio.create_task_group() as tasks:
+        leader = world.start(tasks, "w1")
+        await wait(lambda: len(works_on(leader)) == 4)
+        second = world.start(tasks, "w2")
+        await wait(lambda: loads(leader, second) == [2, 2], within=60)
+        await anyio.sleep(20)
+        broken, other = sorted(works_on(leader))
+        row = world.client.items("esm-m")[broken] | {"checkpoint": {"S": "latest"}, "leaseOwner": {"S": "w2"}}
+        await world.client.put_item(TableName="esm-m", Item=row)
+        await wait(lambda: leader.status.state_error is not None, within=FAILOVER)
+        assert f"row '{broken}': the checkpoint 'latest' is none that KCL writes: correct it" in str(leader.status.state_error)
+        children = world.stream.split(other)
+        await wait(lambda: {*children} <= works_on(leader) | works_on(second), within=FAILOVER + RENEW)
+        second.kill()
+        open_shards = {shard.id for shard in await world.stream.list_shards() if not shard.closed}
+        await wait(lambda: works_on(leader) == open_shards - {broken}, within=FAILOVER + RENEW)
+        later = world.stream.split(min(works_on(leader)))
+        await wait(lambda: {*later} <= works_on(leader), within=FAILOVER)
+        row |= {"checkpoint": {"S": "TRIM_HORIZON"}}
+        await world.client.put_item(TableName="esm-m", Item=row)
+        await wait(lambda: broken in works_on(leader), within=2 * FAILOVER)
+        await wait(lambda: leader.status.state_error is None, within=FAILOVER)
+        leader.drain.begin()
+
+
+@virtual_time
+async def test_a_workers_row_that_cannot_be_read_is_nobodys_trouble_but_its_own() -> None:
+    world = fleet_of(2)
+    async with anyio.create_task_group() as tasks:
+        worker = world.start(tasks, "w1")
+        await wait(lambda: len(works_on(worker)) == 2)
+        row = {"leaseKey": {"S": "odd"}, "entityType": {"S": "WORKER_METRIC_STATS"}, "lut": {"S": "yesterday"}}
+        await world.client.put_item(TableName="esm-m", Item=row)
+        await wait(lambda: "row 'odd': lut is S 'yesterday'" in str(worker.status.state_error), within=FAILOVER)
+        left, right = world.stream.split(min(works_on(worker)))
+        await wait(lambda: {left, right} <= works_on(worker), within=FAILOVER)
         worker.drain.begin()
