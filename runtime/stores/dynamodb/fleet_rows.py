@@ -108,7 +108,7 @@ class TableFleet:
         async def get(key: str) -> None:
             try:
                 row = await self._table.get(key)
-                if row is not None:
+                if row is not None and self._scoped.is_mine(row):
                     found[key] = self._scoped.lease(row)
             except RowUnreadable as error:
                 unreadable.append(error)

@@ -60,6 +60,7 @@ class ScopedTable:
                 if not self._joined:
                     await self.schema.ensure()
                     await self._join(self.schema)
+                    self._mine((await self.table.scan(consistent=True)).leases)  # a worker that never leads never sees all
                     self._joined = True
 
     async def load(self) -> list[Lease]:
@@ -193,6 +194,21 @@ class ScopedTable:
 
     def lease(self, row: LeaseRow) -> Lease:
         return self.table.understood(lambda: lease_of(row, self._scope, start=self._start))
+
+    def is_mine(self, row: LeaseRow) -> bool:
+        """Not where it is of another stream, in a table of several. Raises StateRejected where the table is another mapping's.
+
+        That one was made since we joined: the table is judged anew before anything else.
+        """
+        if row.stream is not None:
+            self._joined = self._joined and self._stream is not None
+            return row.stream == self._stream
+        try:
+            self._mine([row])
+        except StateRejected:
+            self._joined = False
+            raise
+        return True
 
     def _mine(self, leases: Sequence[LeaseRow]) -> list[LeaseRow]:
         plain = [row for row in leases if row.stream is None]
