@@ -74,6 +74,8 @@ class Fleet:
         self._leadership = Leadership(rows, worker=worker, failover=failover)
         self._survey = Survey()
         self._sights = Sights(failover=failover, clock=clock)
+        self._untidy: StateError | None = None
+        """What kept us from deleting rows of workers that are long gone."""
         self._named: dict[str, tuple[int, float, bool]] = {}
         """For each lease that had our name when we did not hold it: its counter, since when, and whether we were its owner."""
         self._lost: dict[str, int] = {}
@@ -146,7 +148,7 @@ class Fleet:
         rows = {lease.shard: lease for lease in self._survey.leases if self._leadership.leads}
         rows |= {lease.shard: lease for lease in named} | {shard: each.lease for shard, each in held.items()}
         quiet = {shard: self._sights.quiet(shard) for shard in rows}
-        problem = self._survey.unreadable if self._leadership.leads else None
+        problem = self._survey.unreadable or self._untidy if self._leadership.leads else None
         return Look(leases=tuple(rows.values()), quiet=quiet, take=take, problem=problem)
 
     async def ready(self, lease: Lease) -> tuple[str, ...]:
@@ -197,7 +199,8 @@ class Fleet:
 
     async def _beat(self) -> None:
         if await self._leadership.beat():
-            self._telemetry.leader_changed(leads=False, reason="another worker took the lock")
+            reason = "another worker took the lock" if self._leadership.fenced else "it gave the lock back"
+            self._telemetry.leader_changed(leads=False, reason=reason)
 
     async def _say_alive(self) -> None:
         """Only who finds what it is given is to be given anything."""
@@ -260,8 +263,16 @@ class Fleet:
             patience=self._time_limit + _HAND_OVER + self._failover,
         )
         await run_together([partial(self._carry_out, each) for each in plan])
+        await self._tidy()
+
+    async def _tidy(self) -> None:
+        """Rows that stay harm nobody, so who may not delete leads all the same."""
+        self._untidy = None
         for worker, word in self._sights.forgotten().items():
-            await self._rows.forget(worker, word)
+            try:
+                await self._rows.forget(worker, word)
+            except StateError as error:
+                self._untidy = error
 
     async def _carry_out(self, each: Assignment) -> None:
         if not self._leadership.leads or self._leaving:  # of a long plan the rest is for whoever leads then

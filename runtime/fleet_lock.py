@@ -111,7 +111,7 @@ class Leadership:
                 return False
             began, lock = now(), await self._rows.beat(self._lock)
             if lock is None:
-                self._lock, self.fenced = None, True
+                self._let_go(given_back=False)
                 return True
             self._lock, self._beaten = lock, began
             return False
@@ -122,6 +122,9 @@ class Leadership:
             if self._lock is None:
                 return False
             self._resigning = True  # also when nobody learns whether the lock was given back
-            released = await self._rows.unlock(self._lock)
-            self._lock, self.fenced = None, not released
+            self._let_go(given_back=await self._rows.unlock(self._lock))
             return True
+
+    def _let_go(self, *, given_back: bool) -> None:
+        """Who gives it back may not learn that it did. Until `bound` nobody can have taken it, so then it was us."""
+        self._lock, self.fenced = None, not (given_back or (self._resigning and now() < self.bound))

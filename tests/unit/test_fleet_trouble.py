@@ -5,13 +5,17 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+from botocore.exceptions import ClientError
 
 from handlers.invoker import Outcome, Succeeded
+from pollers.record import TRIM_HORIZON
+from runtime.leases import Lease
 from runtime.stores.dynamodb.errors import StateRejected
 from tests.fakes.dynamodb_table import fake_store
+from tests.fakes.fleet_worker import LeaseWorker
 from tests.fakes.stream_worker import FakeStreamWorker, wait
 from tests.fakes.virtual_time import virtual_time
-from tests.unit.test_fleet import FAILOVER, RENEW, SCOPE, fleet_of, loads, works_on
+from tests.unit.test_fleet import FAILOVER, RENEW, SCOPE, OnTable, fleet_of, loads, works_on
 
 Step = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 
@@ -192,3 +196,59 @@ async def test_a_workers_row_that_cannot_be_read_is_nobodys_trouble_but_its_own(
         left, right = world.stream.split(min(works_on(worker)))
         await wait(lambda: {left, right} <= works_on(worker), within=FAILOVER)
         worker.drain.begin()
+
+
+def forbid_deletes(world: OnTable) -> None:
+    """As a role without dynamodb:DeleteItem."""
+
+    async def refuse_delete(operation: str, _request: Mapping[str, Any]) -> None:
+        await anyio.lowlevel.checkpoint()
+        if operation == "DeleteItem":
+            raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, operation)
+
+    world.client.before = refuse_delete
+
+
+@virtual_time
+async def test_a_leader_that_sees_nothing_and_may_not_delete_gives_way_all_the_same() -> None:
+    world = fleet_of(6)
+    forbid_deletes(world)
+    async with anyio.create_task_group() as tasks:
+        leader = world.start(tasks, "w1")
+        await wait(lambda: len(works_on(leader)) == 6)
+        second = world.start(tasks, "w2")
+        await wait(lambda: loads(leader, second) == [3, 3], within=60)
+        await anyio.sleep(20)
+        refuse(leader, "survey")
+        await wait(lambda: world.lock is not None and world.lock.owner == "w2", within=3 * FAILOVER)
+        await anyio.sleep(10 * FAILOVER)
+        assert loads(leader, second) == [3, 3], "what it has it keeps"
+        assert leader.metric("esm_lease_changes_total", change="lost") == 0
+        second.drain.begin()
+        await second.ended.wait()
+        leader.drain.begin()
+        await leader.ended.wait()
+    assert world.lock is not None
+    assert world.lock.released
+
+
+@virtual_time
+async def test_a_leader_that_may_not_delete_goes_on_giving_and_taking() -> None:
+    """The rows of workers that are long gone stay, and that is all."""
+    world = fleet_of(1)
+    forbid_deletes(world)
+    worker = LeaseWorker("w1", world.client, failover=200)
+    async with anyio.create_task_group() as tasks:
+        worker.begin(tasks)
+        await anyio.sleep(1)
+        old = {"leaseKey": {"S": "dead"}, "entityType": {"S": "WORKER_METRIC_STATS"}, "lut": {"N": "1"}}
+        await world.client.put_item(TableName="esm-m", Item=old)
+        await anyio.sleep(3700)
+        assert "dead" in world.reported
+        await worker.store.create([Lease(scope=SCOPE, shard="s", checkpoint=TRIM_HORIZON)])
+        await wait(lambda: worker.believes == {"s"}, within=100)
+        look = await worker.fleet.look(worker.keeper.held)
+        assert "allow dynamodb:DeleteItem" in str(look.problem), "it is told"
+        await anyio.sleep(1000)
+        assert worker.fleet.lists
+        worker.kill()

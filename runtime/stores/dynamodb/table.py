@@ -144,7 +144,11 @@ class LeaseTable:
         return msgspec.structs.replace(mine, version=version) if done else None
 
     async def release_lock(self, mine: LockRow) -> bool:
-        return await self._do("DeleteItem", LEADER, changes.release_lock(mine))
+        """Who may not delete says in the row that it is free: else it would stay a leader that does not want to lead."""
+        try:
+            return await self._do("DeleteItem", LEADER, changes.release_lock(mine))
+        except StateRejected:
+            return await self._do("UpdateItem", LEADER, changes.mark_lock_released(mine))
 
     # workers
 
