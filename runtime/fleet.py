@@ -244,9 +244,8 @@ class Fleet:
 
     async def _lead(self) -> None:
         began = now()
-        dead, self._leadership.dead = self._leadership.dead, None  # a process of its name that comes later is another
         self._survey = survey = await self._rows.survey()
-        self._surveyed = began
+        self._surveyed, dead = began, self._leadership.dead(seen=now())
         self._sights.see(survey)
         quiet = self._sights.silence(survey)
         if dead is not None:
@@ -295,7 +294,7 @@ class Fleet:
         self._named[lease.shard] = (lease.counter, since, owner)
         if lease.owner is None:
             return lease.wanted_by == self._worker
-        if not owner or lease.wanted_by not in (None, self._worker):
+        if not owner or lease.wanted_by not in (None, self._worker) or self._leadership.waits:
             return False
         if self._lost.get(lease.shard) == lease.counter:
             return True

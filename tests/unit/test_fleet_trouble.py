@@ -252,3 +252,43 @@ async def test_a_leader_that_may_not_delete_goes_on_giving_and_taking() -> None:
         await anyio.sleep(1000)
         assert worker.fleet.lists
         worker.kill()
+
+
+class Slow:
+    """A way to the rows on which the first look at all of them is slow."""
+
+    def __init__(self, rows: Any) -> None:
+        self._rows = rows
+        self.takes = 6.0
+
+    def __getattr__(self, call: str) -> Any:
+        return getattr(self._rows, call)
+
+    async def survey(self) -> Any:
+        takes, self.takes = self.takes, 0.0
+        await anyio.sleep(takes)
+        return await self._rows.survey()
+
+
+@virtual_time
+async def test_what_a_leader_took_again_after_it_lost_its_lock_is_not_given_away_by_one_that_looked_late() -> None:
+    """Its leases ended with its lock; those that it has since are as good as anybody's."""
+    world = fleet_of(6)
+    async with anyio.create_task_group() as tasks:
+        leader = world.start(tasks, "w1")
+        await wait(lambda: len(works_on(leader)) == 6)
+        second = world.start(tasks, "w2")
+        await wait(lambda: loads(leader, second) == [3, 3], within=60)
+        await anyio.sleep(20)
+        slow = Slow(second.wires[1]._store)
+        second.wires[1]._store = slow
+        leader.wires[1].cut = True
+        await wait(lambda: world.lock is not None and world.lock.owner == "w2", within=2 * FAILOVER)
+        assert slow.takes == 0
+        leader.wires[1].cut = False
+        for _ in range(300):
+            await anyio.sleep(0.1)
+            assert not works_on(leader) & works_on(second), "two work on one shard"
+        await wait(lambda: loads(leader, second) == [3, 3], within=60)
+        leader.drain.begin()
+        second.drain.begin()
