@@ -35,6 +35,12 @@ class Java:
 
     async def make(self, *shards: str) -> None:
         """A table with leases of a fleet that began with it."""
+        await self.make_table()
+        await self.client.put_item(TableName=TABLE, Item=VERSION)
+        for shard in shards:
+            await self.client.put_item(TableName=TABLE, Item=lease(shard))
+
+    async def make_table(self) -> None:
         await self.client.create_table(
             TableName=TABLE,
             KeySchema=[{"AttributeName": "leaseKey", "KeyType": "HASH"}],
@@ -51,9 +57,6 @@ class Java:
                 }
             ],
         )
-        await self.client.put_item(TableName=TABLE, Item=VERSION)
-        for shard in shards:
-            await self.client.put_item(TableName=TABLE, Item=lease(shard))
 
     async def lead(self) -> None:
         """The lock client: the whole row is put, then a new version each 30 seconds."""

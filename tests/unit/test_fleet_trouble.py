@@ -16,6 +16,7 @@ from tests.fakes.fleet_worker import LeaseWorker
 from tests.fakes.stream_worker import FakeStreamWorker, wait
 from tests.fakes.virtual_time import virtual_time
 from tests.unit.test_fleet import FAILOVER, RENEW, SCOPE, OnTable, fleet_of, loads, works_on
+from tests.unit.test_fleet_mixed import Java
 
 Step = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 
@@ -292,3 +293,20 @@ async def test_what_a_leader_took_again_after_it_lost_its_lock_is_not_given_away
         await wait(lambda: loads(leader, second) == [3, 3], within=60)
         leader.drain.begin()
         second.drain.begin()
+
+
+@virtual_time
+async def test_a_table_that_was_made_anew_under_a_fleet_may_be_joined_by_others() -> None:
+    """As by a tool that replaces it. Its positions are gone, so the mapping begins again."""
+    world = fleet_of(4)
+    async with anyio.create_task_group() as tasks:
+        first, second = world.start(tasks, "w1"), world.start(tasks, "w2")
+        await wait(lambda: loads(first, second) == [2, 2], within=60)
+        await world.client.delete_table(TableName="esm-m")
+        await Java(world).make_table()
+        await wait(lambda: loads(first, second) == [2, 2] and len(world.leases()) == 4, within=60)
+        assert world.client.items("esm-m")["Migration3.0"]["cv"] == {"S": "CLIENT_VERSION_3X"}
+        third = world.start(tasks, "w3")
+        await wait(lambda: loads(first, second, third) == [1, 1, 2], within=60)
+        for worker in (first, second, third):
+            worker.drain.begin()

@@ -80,6 +80,8 @@ class ScopedTable:
         snapshot = await self.table.scan(consistent=consistent)
         if snapshot.version is not None and not snapshot.version.joinable:
             raise self._rejected(refusal(snapshot.version))
+        if snapshot.version is None and not snapshot.leases:
+            await self._join(self.schema)  # it was made anew since we joined: who comes later must find whose it is
         return self._read(snapshot)
 
     async def create(self, new: Sequence[Lease]) -> None:
