@@ -44,6 +44,7 @@ _HAND_OVER: Final = 30.0
 """Seconds that a hand-over may take beyond the time limit of the function. Under a leader of Java: in all."""
 _LEADER: Final = "the leader's lock"
 _WORD: Final = "the worker's row"
+_BLIND: Final = "it cannot see the rows"
 
 
 class Fleet:
@@ -73,6 +74,8 @@ class Fleet:
         self._leadership = Leadership(rows, worker=worker, failover=failover)
         self._survey = Survey()
         self._sights = Sights(failover=failover, clock=clock)
+        self._untidy: StateError | None = None
+        """What kept us from deleting rows of workers that are long gone."""
         self._named: dict[str, tuple[int, float, bool]] = {}
         """For each lease that had our name when we did not hold it: its counter, since when, and whether we were its owner."""
         self._lost: dict[str, int] = {}
@@ -80,6 +83,13 @@ class Fleet:
         """Our last, if it was not taken back."""
         self._saying = anyio.Lock()  # the last word must not come after it was taken back
         self._leaving = False
+        self._looked = -inf
+        """When we last saw what there was to see."""
+        self._saw = anyio.Event()
+        """For the first time."""
+        self._blind_since: float | None = None
+        """Since when every look has failed."""
+        self._seek_at = -inf
 
     # what a mapping asks
 
@@ -110,10 +120,24 @@ class Fleet:
         return FleetSeen(leader=self._leadership.leader, leads=leads, loads=loads)
 
     async def look(self, held: Mapping[str, HeldLease]) -> Look:
+        """Who fails for the failover time leads no more; who has not succeeded for as long does not say that it lives."""
+        try:
+            look = await self._look(held)
+        except StateError:
+            self._blind_since = now() if self._blind_since is None else self._blind_since
+            await self._give_way()
+            raise
+        self._blind_since, self._looked = None, now()
+        self._saw.set()
+        return look
+
+    async def _look(self, held: Mapping[str, HeldLease]) -> Look:
         if self._leadership.fenced:
             for each in held.values():
                 each.lose(expired=True)
             self._leadership.mended()
+        if self._leadership.resigns:
+            await self._resign(_BLIND)
         await self._seek()
         if self._leadership.leads and (now() - self._surveyed >= self._failover * _SURVEY or not self._survey.leases):
             await self._lead()
@@ -123,7 +147,9 @@ class Fleet:
         self._named = {lease.shard: self._named[lease.shard] for lease in named}
         rows = {lease.shard: lease for lease in self._survey.leases if self._leadership.leads}
         rows |= {lease.shard: lease for lease in named} | {shard: each.lease for shard, each in held.items()}
-        return Look(leases=tuple(rows.values()), quiet={shard: self._sights.quiet(shard) for shard in rows}, take=take)
+        quiet = {shard: self._sights.quiet(shard) for shard in rows}
+        problem = self._survey.unreadable or self._untidy if self._leadership.leads else None
+        return Look(leases=tuple(rows.values()), quiet=quiet, take=take, problem=problem)
 
     async def ready(self, lease: Lease) -> tuple[str, ...]:
         parents = await self._rows.find(lease.parents) if lease.parents else []
@@ -173,11 +199,14 @@ class Fleet:
 
     async def _beat(self) -> None:
         if await self._leadership.beat():
-            self._telemetry.leader_changed(leads=False, reason="another worker took the lock")
+            reason = "another worker took the lock" if self._leadership.fenced else "it gave the lock back"
+            self._telemetry.leader_changed(leads=False, reason=reason)
 
     async def _say_alive(self) -> None:
+        """Only who finds what it is given is to be given anything."""
+        await self._saw.wait()
         async with self._saying:
-            if not self._leaving:
+            if not self._leaving and now() - self._looked < self._failover:
                 self._word = Word(at=int(self._clock()), every=self._failover * _BEAT)
                 await self._rows.report(self._worker, self._word)
 
@@ -188,20 +217,26 @@ class Fleet:
                 await self._rows.forget(self._worker, self._word)
                 self._word = None
 
-    async def _resign(self) -> None:
+    async def _resign(self, reason: str = "it stops") -> None:
         if await self._leadership.resign():
-            self._telemetry.leader_changed(leads=False, reason="it stops")
+            self._telemetry.leader_changed(leads=False, reason=reason)
 
     # leading
 
     async def _seek(self) -> None:
-        if self._leaving:
+        if self._leaving or now() < self._seek_at:
             return
         if await self._leadership.seek():
             self._surveyed, self._survey = -inf, Survey()
             self._sights = Sights(failover=self._failover, clock=self._clock)
             self._telemetry.leader_changed(leads=True, reason="nobody had the lock")
             await self._resign_if_leaving()
+
+    async def _give_way(self) -> None:
+        """Others may see what we do not; they look for the lock much more often than we come back for it."""
+        if self._blind_since is not None and now() - self._blind_since >= self._failover and self._leadership.has_lock:
+            self._seek_at = now() + self._failover
+            await self._resign(_BLIND)
 
     async def _resign_if_leaving(self) -> None:
         if self._leaving:  # since we asked
@@ -210,15 +245,15 @@ class Fleet:
     async def _lead(self) -> None:
         began = now()
         self._survey = survey = await self._rows.survey()
-        self._surveyed, dead = began, self._leadership.dead
+        self._surveyed, dead = began, self._leadership.dead(seen=now())
         self._sights.see(survey)
         quiet = self._sights.silence(survey)
         if dead is not None:
-            quiet |= {lease.shard: inf for lease in survey.leases if dead in (lease.owner, lease.wanted_by)}
+            quiet |= {lease.shard: inf for lease in survey.leases if dead == (lease.owner or lease.wanted_by)}
         living = self._sights.living(survey, quiet, dead={dead} if dead else ())
         plan = plan_assignments(
             survey.leases,
-            sorted(living | {self._worker}),
+            sorted(living | {self._worker} if self._blind_since is None else living - {self._worker}),
             quiet=quiet,
             failover=self._failover,
             resident=self._sights.resident,
@@ -227,9 +262,16 @@ class Fleet:
             patience=self._time_limit + _HAND_OVER + self._failover,
         )
         await run_together([partial(self._carry_out, each) for each in plan])
-        self._leadership.dead = None  # a process of its name that comes later is another
+        await self._tidy()
+
+    async def _tidy(self) -> None:
+        """Rows that stay harm nobody, so who may not delete leads all the same."""
+        self._untidy = None
         for worker, word in self._sights.forgotten().items():
-            await self._rows.forget(worker, word)
+            try:
+                await self._rows.forget(worker, word)
+            except StateError as error:
+                self._untidy = error
 
     async def _carry_out(self, each: Assignment) -> None:
         if not self._leadership.leads or self._leaving:  # of a long plan the rest is for whoever leads then
@@ -252,7 +294,7 @@ class Fleet:
         self._named[lease.shard] = (lease.counter, since, owner)
         if lease.owner is None:
             return lease.wanted_by == self._worker
-        if not owner or lease.wanted_by not in (None, self._worker):
+        if not owner or lease.wanted_by not in (None, self._worker) or self._leadership.waits:
             return False
         if self._lost.get(lease.shard) == lease.counter:
             return True

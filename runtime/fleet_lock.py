@@ -16,7 +16,10 @@ from runtime.fleet_rows import FleetRows, LeaderLock
 _TIED: Final = 0.85
 """Of the failover time: how long a leader that cannot beat its lock works on. The rest is for stopping."""
 _MISSED: Final = 0.4
-"""Of what a lock lasts: after so much silence a process of our name that had it is dead, as with leases."""
+"""Of what a lock lasts: after so much silence a process of our name that had it is dead, as with leases.
+
+Of the failover time: within that whoever takes a lock looks at what its holder left, and the holder touches none of it.
+"""
 
 
 class Leadership:
@@ -34,8 +37,32 @@ class Leadership:
         self._resigning = False
         self.fenced = False
         """The lock was lost: what we held with it is free for others, and must be let go before anything else."""
-        self.dead: str | None = None
-        """The leader before us, whose leases ended with its lock."""
+        self._dead: tuple[str, float] | None = None
+        """The leader before us, whose leases ended with its lock, and when we began to take that."""
+        self._ended = -inf
+        """When a lock with which leases of our name end was last seen to be lost, or with a namesake."""
+
+    def dead(self, *, seen: float) -> str | None:
+        """The leader before us, if what it had may be given away by rows that were `seen` at that moment. Once.
+
+        If it lives it may have taken it again, `waits` after it learned of us: then it counts as anybody's.
+        """
+        found, self._dead = self._dead, None
+        return found[0] if found is not None and seen < found[1] + self._failover * _MISSED else None
+
+    @property
+    def waits(self) -> bool:
+        """Another may be about to give away what stands under our name, by rows that it saw before we could touch them."""
+        return self._lock is None and now() < self._ended + self._failover * _MISSED
+
+    @property
+    def has_lock(self) -> bool:
+        return self._lock is not None
+
+    @property
+    def resigns(self) -> bool:
+        """It began to, and does not know yet whether the lock was given back: to be asked again."""
+        return self._lock is not None and self._resigning
 
     @property
     def leads(self) -> bool:
@@ -76,6 +103,7 @@ class Leadership:
         if self._lock is not None or self.fenced:
             return False
         self._seen = seen = await self._rows.lock()
+        self._ended = now() if self._namesake_leads else self._ended
         if not (seen is None or seen.released or self._rows.wrote(seen) or self._stood_still(seen)):
             return False
         async with self._using:
@@ -83,9 +111,9 @@ class Leadership:
             lock = await self._rows.acquire(seen, self._worker, lasts=self._failover)
             if lock is None:
                 return False
-            self._lock, self._beaten = lock, began
+            self._lock, self._beaten, self._resigning = lock, began, False
         dead = seen.owner if seen is not None and seen.tied and not seen.released else None
-        self.dead = dead if dead != self._worker else None
+        self._dead = (dead, began) if dead is not None and dead != self._worker else None
         return True
 
     def _stood_still(self, lock: LeaderLock) -> bool:
@@ -102,7 +130,7 @@ class Leadership:
                 return False
             began, lock = now(), await self._rows.beat(self._lock)
             if lock is None:
-                self._lock, self.fenced = None, True
+                self._let_go(given_back=False)
                 return True
             self._lock, self._beaten = lock, began
             return False
@@ -113,6 +141,10 @@ class Leadership:
             if self._lock is None:
                 return False
             self._resigning = True  # also when nobody learns whether the lock was given back
-            released = await self._rows.unlock(self._lock)
-            self._lock, self.fenced = None, not released
+            self._let_go(given_back=await self._rows.unlock(self._lock))
             return True
+
+    def _let_go(self, *, given_back: bool) -> None:
+        """Who gives it back may not learn that it did. Until `bound` nobody can have taken it, so then it was us."""
+        self._lock, self.fenced = None, not (given_back or (self._resigning and now() < self.bound))
+        self._ended = now() if self.fenced else self._ended

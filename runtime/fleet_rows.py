@@ -6,6 +6,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from runtime.core.lease import Lease
+from runtime.leases import StateError
 
 
 class LeaderLock(Struct, frozen=True, kw_only=True):
@@ -35,6 +36,8 @@ class Survey(Struct, frozen=True, kw_only=True):
     leases: tuple[Lease, ...] = ()
     workers: Mapping[str, Word] = {}
     """Those that may get leases."""
+    unreadable: StateError | None = None
+    """There are rows that cannot be read: which, and why."""
 
 
 class FleetSeen(Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from msgspec import Struct
 from runtime.core.lease_plan import plan_leases
 from runtime.fleet_rows import FleetSeen
 from runtime.lease_keeper import HeldLease
-from runtime.leases import Lease, LeaseStore
+from runtime.leases import Lease, LeaseStore, StateError
 
 _SOON: Final = 1.0
 """Seconds between looks while rows of a process before us may become ours."""
@@ -31,6 +31,8 @@ class Look(Struct, frozen=True, kw_only=True):
     """To be taken now."""
     want: tuple[Lease, ...] = ()
     """To be asked for after that."""
+    problem: StateError | None = None
+    """What is wrong beside all this, and must be told."""
 
 
 class Sharing(Protocol):

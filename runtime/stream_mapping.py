@@ -142,13 +142,18 @@ class _StreamMapping:
             if anyio.current_time() >= self._list_at and await self._list(look.leases):
                 look = await self._sharing.look(self._keeper.held)
             await self._follow(look, shards)
-            self._parts.status.tell_state(None)
-            self._telemetry.state_answered(who=_ROUNDS)
+            self._tell_state(look.problem)
         except StateError as error:
-            self._parts.status.tell_state(str(error))
-            self._telemetry.state_failed(error, who=_ROUNDS)
+            self._tell_state(error)
             self._list_at = max(self._list_at, anyio.current_time() + self._parts.failover / 3)
         return min(self._sharing.pause, max(0.0, self._list_at - anyio.current_time()))
+
+    def _tell_state(self, problem: StateError | None) -> None:
+        self._parts.status.tell_state(None if problem is None else str(problem))
+        if problem is None:
+            self._telemetry.state_answered(who=_ROUNDS)
+        else:
+            self._telemetry.state_failed(problem, who=_ROUNDS)
 
     async def _list(self, leases: Sequence[Lease]) -> bool:
         """Make rows for new shards, forget those of shards that are done and long gone; whether there was anything to do.

@@ -100,9 +100,10 @@ class Actor:
             if lease.owner is None and lease.wanted_by == self.name:
                 await self.keeper.take(lease)
 
-    async def lead(self, *, asks: bool, free: bool = False) -> None:
-        """One look at the rows, and what follows. `free`: whoever has the lease is known to be dead."""
+    async def lead(self, *, asks: bool) -> None:
+        """One look at the rows, and what follows."""
         survey = await self.rows.survey()
+        free = self.leadership.dead(seen=anyio.current_time()) == "a"
         self.sights.see(survey)
         (lease,) = survey.leases
         if self.name in (lease.owner, lease.wanted_by):
@@ -234,7 +235,7 @@ async def renewing(stage: Stage) -> Set:
 
     async def successor() -> None:
         if await b.leadership.seek():
-            await b.lead(asks=False, free=b.leadership.dead == "a")
+            await b.lead(asks=False)
             await b.find()
 
     law = Law(stage, a, b)
@@ -255,8 +256,36 @@ async def lock_lost(stage: Stage) -> Set:
     async def successor() -> None:
         for _ in range(2):
             if await b.leadership.seek():
-                await b.lead(asks=False, free=b.leadership.dead == "a")
+                await b.lead(asks=False)
                 await b.find()
+
+    law = Law(stage, a, b)
+    return {"a": holder, "b": successor}, law.check, ends(stage)
+
+
+async def coming_back(stage: Stage) -> Set:
+    """A has lost the lock with which its lease ended, and takes again what stands under its name; B may look at the rows late."""
+    a, b = await begin(stage)
+    assert await a.leadership.seek()
+    assert not await b.leadership.seek()
+    await anyio.sleep(1.1 * FAILOVER)
+
+    async def holder() -> None:
+        if not await a.leadership.beat() or a.held is None:
+            return
+        a.held.lose(expired=True)
+        await a.give_up(a.held)
+        a.leadership.mended()
+        while a.leadership.waits:  # noqa: ASYNC110  # as rounds are
+            await anyio.sleep(0.1)
+        for lease in await a.rows.owned("a", known=()):
+            if lease.owner == "a":
+                await a.keeper.take(lease)
+
+    async def successor() -> None:
+        if await b.leadership.seek():
+            await b.lead(asks=False)
+            await b.find()
 
     law = Law(stage, a, b)
     return {"a": holder, "b": successor}, law.check, ends(stage)
@@ -277,7 +306,7 @@ async def leaving(stage: Stage) -> Set:
     async def successor() -> None:
         for _ in range(2):
             if await b.leadership.seek():
-                await b.lead(asks=False, free=b.leadership.dead == "a")
+                await b.lead(asks=False)
                 await b.find()
 
     law = Law(stage, a, b)
@@ -317,6 +346,11 @@ def test_a_leader_that_renews_when_its_lock_is_lost_in_every_order() -> None:
 @pytest.mark.parametrize(("pauses", "trouble", "least"), [(2, 0, 400), (1, 1, 300)])
 def test_a_leader_that_loses_its_lock_in_every_order(pauses: int, trouble: int, least: int) -> None:
     assert play(lock_lost, pauses=pauses, trouble=trouble) >= least
+
+
+@pytest.mark.timeout(3600)
+def test_a_leader_that_lost_its_lock_and_takes_its_lease_again_in_every_order() -> None:
+    assert play(coming_back, pauses=1, trouble=0) >= 300
 
 
 @pytest.mark.timeout(3600)

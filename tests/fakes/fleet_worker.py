@@ -31,6 +31,8 @@ class LeaseWorker:
     client: Any
     failover: float = FAILOVER
     time_limit: float = 3.0
+    skew: float = 0.0
+    """Seconds by which its wall clock is ahead."""
     used: Callable[[str, str, float], None] = lambda _kind, _operation, _units: None
     rounds: int = 0
     """Looks at all rows that it took as the leader."""
@@ -60,7 +62,7 @@ class LeaseWorker:
             worker=self.name,
             failover=self.failover,
             time_limit=self.time_limit,
-            clock=wall_clock,
+            clock=lambda: wall_clock() + self.skew,
             telemetry=telemetry,
         )
         self.keeper = LeaseKeeper(

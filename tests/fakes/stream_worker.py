@@ -149,6 +149,7 @@ class World:
     spec: StreamSpec = STREAM_SPEC
     reads: int = 256
     """Reads of shards at once."""
+    arn: str = STREAM_ARN
 
     def policy(self, **changes: Any) -> "World":
         self.settings = StreamSettings(start=self.settings.start, retry=RetryPolicy(**changes))
@@ -167,7 +168,7 @@ class World:
             function="f",
             function_arn=FUNCTION_ARN,
             source="kinesis",
-            source_arn=STREAM_ARN,
+            source_arn=self.arn,
             batch=self.limits,
             report_item_failures=self.report,
             stream=self.settings,

@@ -176,9 +176,16 @@ def test_a_table_is_read_with_all_its_rows_and_unknown_ones_are_passed_over() ->
     assert found.version.joinable
 
 
-def test_a_row_that_cannot_be_read_is_named() -> None:
-    with pytest.raises(BadRow, match="row 'shard-1': leaseCounter is S 'x', not a whole number"):
-        fleet.parse_table([{**ROW, "leaseCounter": {"S": "x"}}])
+def test_a_row_that_cannot_be_read_is_named_and_the_others_are_read() -> None:
+    odd = {"leaseKey": {"S": "w"}, "entityType": {"S": "WORKER_METRIC_STATS"}}
+    found = fleet.parse_table([{**ROW, "leaseCounter": {"S": "x"}}, odd, {**ROW, "leaseKey": {"S": "shard-2"}}])
+    assert found.unreadable == ("row 'shard-1': leaseCounter is S 'x', not a whole number", "row 'w': lut is missing")
+    assert [row.key for row in found.leases] == ["shard-2"]
+
+
+def test_a_version_that_cannot_be_read_is_no_version_to_go_by() -> None:
+    with pytest.raises(BadRow, match=r"row 'Migration3.0': cv is missing"):
+        fleet.parse_table([ROW, {"leaseKey": {"S": "Migration3.0"}, "entityType": {"S": "CLIENT_VERSION_MIGRATION"}}])
 
 
 def test_the_version_row_is_javas_own() -> None:

@@ -1,12 +1,14 @@
 """Every operation on a table: what real Java workers left in the same case (`kcl_rows.json`), and whom its condition keeps out."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import anyio
 import msgspec
 import pytest
+from botocore.exceptions import ClientError
 
 from runtime.leases import StateError
 from runtime.local.dynamodb.call import Call
@@ -243,11 +245,38 @@ async def test_the_index_finds_the_leases_of_a_worker() -> None:
 
 
 @virtual_time
+@pytest.mark.parametrize(
+    "why", ["The table does not have the specified index", "Cannot read from backfilling global secondary index"]
+)
+async def test_without_an_index_that_can_be_read_the_leases_of_a_worker_are_found_all_the_same(why: str) -> None:
+    made = await site()
+    made.put(MINE)
+    made.put({**MINE, "leaseKey": {"S": "other"}, "leaseOwner": {"S": "you"}})
+    asked = made.client.asked
+    filling = True
+
+    async def refuse(operation: str, _request: Mapping[str, Any]) -> None:
+        if operation == "Query" and filling:
+            raise ClientError({"Error": {"Code": "ValidationException", "Message": f"{why}: x"}}, operation)
+
+    made.client.before = refuse
+    for _ in range(30):
+        assert await made.table.keys_of("me") == [KEY]
+        await anyio.sleep(1)
+    assert asked.count("Query") == 1, "it is not asked for in vain each time"
+    filling = False
+    await anyio.sleep(60)
+    asked.clear()
+    assert await made.table.keys_of("me") == [KEY]
+    assert asked == ["Query"]
+
+
+@virtual_time
 async def test_a_row_that_cannot_be_read_is_named_with_its_table() -> None:
     made = await site()
     made.place({**MINE, "leaseCounter": {"S": "x"}})
     with pytest.raises(StateError, match=f"state table app in eu-west-1: row '{KEY}': leaseCounter is S 'x'.*: correct it"):
-        await made.table.scan()
+        await made.table.get(KEY)
 
 
 # The lock

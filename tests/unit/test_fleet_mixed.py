@@ -35,6 +35,12 @@ class Java:
 
     async def make(self, *shards: str) -> None:
         """A table with leases of a fleet that began with it."""
+        await self.make_table()
+        await self.client.put_item(TableName=TABLE, Item=VERSION)
+        for shard in shards:
+            await self.client.put_item(TableName=TABLE, Item=lease(shard))
+
+    async def make_table(self) -> None:
         await self.client.create_table(
             TableName=TABLE,
             KeySchema=[{"AttributeName": "leaseKey", "KeyType": "HASH"}],
@@ -51,9 +57,6 @@ class Java:
                 }
             ],
         )
-        await self.client.put_item(TableName=TABLE, Item=VERSION)
-        for shard in shards:
-            await self.client.put_item(TableName=TABLE, Item=lease(shard))
 
     async def lead(self) -> None:
         """The lock client: the whole row is put, then a new version each 30 seconds."""
@@ -277,3 +280,37 @@ async def test_a_worker_of_java_under_our_leader_gets_its_share_has_time_to_find
         await wait(lambda: len(works_on(worker)) == 6, within=60)
         assert anyio.current_time() - died <= FAILOVER + FAILOVER / 3
         worker.drain.begin()
+
+
+@virtual_time
+async def test_in_a_table_of_several_streams_ours_takes_what_is_of_its_own_stream_and_knows_its_parents() -> None:
+    """It is no leader, so nothing but its first look tells it how rows are called there."""
+    world = fleet_of(1)
+    java = Java(world)
+    (parent,) = world.stream.shards
+    children = world.stream.split(parent)
+    await java.make()
+    for stream in ("123456789012:orders:1500", "123456789012:others:1500"):
+        for shard in (parent, *children):
+            row = lease(f"{stream}:{shard}") | {"streamName": {"S": stream}, "shardId": {"S": shard}}
+            parents = {"parentShardId": {"SS": [parent]}} if shard != parent else {}
+            await world.client.put_item(TableName=TABLE, Item=row | parents)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(java.lead)
+        await anyio.sleep(1)
+        worker = world.start(tasks, "w1")
+        await anyio.sleep(3 * FAILOVER)
+        for key in world.client.items(TABLE):
+            if key.endswith(children):
+                await java.assign(key, "w1")
+        await java.assign(f"123456789012:others:1500:{parent}", "w1")
+        await java.assign(f"123456789012:orders:1500:{parent}", "java-1")
+        await anyio.sleep(FAILOVER)
+        assert works_on(worker) == set(), "the parent has not ended"
+        assert java.row(f"123456789012:orders:1500:{parent}")["leaseOwner"] == {"S": "java-1"}
+        await java.assign(f"123456789012:orders:1500:{parent}", "w1")
+        await wait(lambda: works_on(worker) == {*children}, within=5)
+        assert "esmWrite" not in java.row(f"123456789012:others:1500:{children[0]}")
+        worker.drain.begin()
+        await worker.ended.wait()
+        tasks.cancel_scope.cancel()

@@ -21,6 +21,10 @@ class StateRejected(StateError):
     """It stays like this until somebody changes something."""
 
 
+class RowUnreadable(StateRejected):
+    """One row is to blame, and nothing else."""
+
+
 def to_state_error(error: Exception, *, operation: str, table: str, region: str) -> StateError:
     """`region`: for the user, who may look into the wrong one."""
     found = to_source_error(error, doing=operation)

@@ -97,17 +97,21 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     workers: tuple[WorkerRow, ...] = ()
     lock: LockRow | None = None
     version: FleetVersion | None = None
+    unreadable: tuple[str, ...] = ()
+    """For each row that cannot be what it says it is, which one and why."""
 
 
 def parse_table(items: Iterable[Item]) -> Snapshot:
-    """Rows of entities that are not known here are passed over. Raises BadRow, which names the row."""
+    """Rows of entities that are not known here are passed over. Raises BadRow, which names the row, for the version alone."""
     leases: list[LeaseRow] = []
     workers: list[WorkerRow] = []
+    unreadable: list[str] = []
     lock, version = None, None
     for item in items:
+        entity: str | None = None
         try:
-            lease = parse_lease(item)
             entity = values.text_of(item, ENTITY)
+            lease = parse_lease(item)
             if lease is not None:
                 leases.append(lease)
             elif entity == ENTITY_WORKER:
@@ -117,6 +121,10 @@ def parse_table(items: Iterable[Item]) -> Snapshot:
             elif entity == ENTITY_VERSION:
                 version = parse_version(item)
         except BadRow as error:
-            raise BadRow(f"row {item.get(KEY, {}).get('S')!r}: {error}") from error
+            told = f"row {item.get(KEY, {}).get('S')!r}: {error}"
+            if entity == ENTITY_VERSION:
+                raise BadRow(told) from error
+            unreadable.append(told)
     ordered = tuple(sorted(leases, key=lambda lease: lease.key))
-    return Snapshot(leases=ordered, workers=tuple(sorted(workers, key=lambda row: row.worker)), lock=lock, version=version)
+    workers.sort(key=lambda row: row.worker)
+    return Snapshot(leases=ordered, workers=tuple(workers), lock=lock, version=version, unreadable=tuple(unreadable))

@@ -6,6 +6,7 @@ from functools import partial
 from runtime.core.lease import Lease
 from runtime.fleet_rows import LeaderLock, Survey, Word
 from runtime.stores.dynamodb import changes
+from runtime.stores.dynamodb.errors import RowUnreadable
 from runtime.stores.dynamodb.fleet import WorkerRow
 from runtime.stores.dynamodb.lock import LockRow
 from runtime.stores.dynamodb.rows import LeaseRow
@@ -27,17 +28,22 @@ class TableFleet:
     async def owned(self, worker: str, *, known: Collection[str]) -> list[Lease]:
         await self._scoped.prepare()
         known_keys = {self._scoped.key(shard) for shard in known}
-        found = await self._get_all([key for key in await self._table.keys_of(worker) if key not in known_keys])
-        return [lease for lease in found if worker in (lease.owner, lease.wanted_by)]
+        keys = [key for key in await self._table.keys_of(worker) if key not in known_keys]
+        found, _ = await self._get_all(keys)  # of what cannot be read the leader tells
+        return [lease for lease in found.values() if worker in (lease.owner, lease.wanted_by)]
 
     async def find(self, shards: Collection[str]) -> list[Lease]:
         await self._scoped.prepare()
-        return await self._get_all([self._scoped.key(shard) for shard in shards])
+        found, unreadable = await self._get_all([self._scoped.key(shard) for shard in shards])
+        if unreadable:
+            raise unreadable[0]
+        return [*found.values()]
 
     async def survey(self) -> Survey:
         leases, snapshot = await self._scoped.survey()
         workers = {row.worker: Word(at=row.updated, every=row.every) for row in snapshot.workers if not row.failing}
-        return Survey(leases=tuple(leases), workers=workers)
+        unreadable = self._scoped.unreadable(snapshot) if snapshot.unreadable else None
+        return Survey(leases=tuple(leases), workers=workers, unreadable=unreadable)
 
     async def assign(self, lease: Lease, to: str) -> bool:
         token = self._tokens()
@@ -94,16 +100,21 @@ class TableFleet:
     async def forget(self, worker: str, word: Word) -> None:
         await self._table.forget_worker(WorkerRow(worker=worker, updated=word.at))
 
-    async def _get_all(self, keys: Sequence[str]) -> list[Lease]:
+    async def _get_all(self, keys: Sequence[str]) -> tuple[dict[str, Lease], list[RowUnreadable]]:
+        """In the order of the keys; and what is wrong with those that cannot be read."""
         found: dict[str, Lease] = {}
+        unreadable: list[RowUnreadable] = []
 
         async def get(key: str) -> None:
-            row = await self._table.get(key)
-            if row is not None:
-                found[key] = self._scoped.lease(row)
+            try:
+                row = await self._table.get(key)
+                if row is not None and self._scoped.is_mine(row):
+                    found[key] = self._scoped.lease(row)
+            except RowUnreadable as error:
+                unreadable.append(error)
 
         await run_together([partial(get, key) for key in keys])
-        return [found[key] for key in keys if key in found]
+        return {key: found[key] for key in keys if key in found}, unreadable
 
 
 def _lock_of(row: LockRow) -> LeaderLock:

@@ -15,7 +15,7 @@ from runtime.leases import StateError
 from runtime.stores.dynamodb.calls import TableCalls
 from runtime.stores.dynamodb.errors import IN_USE, NOT_FOUND, StateRejected, condition_failed
 from runtime.stores.dynamodb.fleet import VERSION_KEY, FleetVersion, parse_version, version_item
-from runtime.stores.dynamodb.rows import KEY, OWNER
+from runtime.stores.dynamodb.rows import ENTITY, KEY, LEASE, OWNER
 from runtime.stores.dynamodb.values import BadRow, Item
 
 INDEX: Final = "LeaseOwnerToLeaseKeyIndex"
@@ -169,7 +169,10 @@ class TableSchema:
             raise self._rejected(f"row {VERSION_KEY!r}: {error}: correct it") from error
 
     async def _is_used(self) -> bool:
-        return bool((await self._calls.call("Scan", {"Limit": 1, "ConsistentRead": True}))["Items"])
+        """There are leases. Not that workers are about: theirs are the first rows of a table that was made anew under them."""
+        page = await self._calls.call("Scan", {"ConsistentRead": True})
+        leases = [item for item in page["Items"] if item.get(ENTITY, {}).get("S") in (None, LEASE)]
+        return bool(leases or page.get("LastEvaluatedKey"))
 
     async def _say_version(self, worker: str, milliseconds: int) -> None:
         request = {

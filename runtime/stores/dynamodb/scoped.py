@@ -13,12 +13,13 @@ from msgspec.structs import replace
 from runtime.leases import Lease, StateError
 from runtime.stores.dynamodb import changes
 from runtime.stores.dynamodb.changes import Change
-from runtime.stores.dynamodb.errors import StateRejected
+from runtime.stores.dynamodb.errors import RowUnreadable, StateRejected
 from runtime.stores.dynamodb.fleet import Snapshot
 from runtime.stores.dynamodb.leases import lease_of, row_of
 from runtime.stores.dynamodb.rows import LeaseRow, multi_stream_key
 from runtime.stores.dynamodb.schema import TableSchema, refusal
 from runtime.stores.dynamodb.table import LeaseTable, Refused
+from runtime.stores.dynamodb.values import BadRow
 
 Build = Callable[[Lease, str], Change]
 """From a lease as it was seen and a token."""
@@ -59,21 +60,29 @@ class ScopedTable:
                 if not self._joined:
                     await self.schema.ensure()
                     await self._join(self.schema)
+                    self._mine((await self.table.scan(consistent=True)).leases)  # a worker that never leads never sees all
                     self._joined = True
 
     async def load(self) -> list[Lease]:
-        """By shard."""
-        leases, _ = await self.survey(consistent=True)
+        """By shard. Raises RowUnreadable when there are rows, and none can be read."""
+        leases, snapshot = await self.survey(consistent=True)
+        if snapshot.unreadable and not leases:
+            raise self.unreadable(snapshot)
         return leases
 
     async def survey(self, *, consistent: bool = False) -> tuple[list[Lease], Snapshot]:
-        """The same, and all that the scan brought. Not `consistent`: what was just written may be missing, at half the price."""
+        """Those that can be read, and all that the scan brought.
+
+        One bad row must not be in the way of the others. Not `consistent`: what was just written may be missing, at half the
+        price.
+        """
         await self.prepare()
         snapshot = await self.table.scan(consistent=consistent)
         if snapshot.version is not None and not snapshot.version.joinable:
             raise self._rejected(refusal(snapshot.version))
-        mine = self._mine(snapshot.leases)
-        return sorted((self._shown(row) for row in mine), key=lambda lease: lease.shard), snapshot
+        if snapshot.version is None and not snapshot.leases:
+            await self._join(self.schema)  # it was made anew since we joined: who comes later must find whose it is
+        return self._read(snapshot)
 
     async def create(self, new: Sequence[Lease]) -> None:
         await self.prepare()
@@ -145,7 +154,9 @@ class ScopedTable:
         elif found["TableStatus"] in ("ACTIVE", "UPDATING"):
             await self.schema.check_fleet()
             if write:
-                self._mine((await self.table.scan()).leases)
+                _, snapshot = self._read(await self.table.scan())
+                if snapshot.unreadable:
+                    raise self.unreadable(snapshot)
                 await self.schema.can_write()
 
     # parts
@@ -165,14 +176,41 @@ class ScopedTable:
         return row.write is not None and self._unanswered.get(row.shard, {}).get(row.write) == row.counter
 
     def _shown(self, row: LeaseRow) -> Lease:
-        """A lease that we took without learning of it is free for its new owner: else it would wait for its own silence."""
-        lease = self.lease(row)
+        """A lease that we took without learning of it is free for its new owner: else it would wait for its own silence.
+
+        Raises BadRow.
+        """
+        lease = lease_of(row, self._scope, start=self._start)
         if self._is_unanswered(row) and self._taken.get(row.shard) == row.write and lease.wanted_by is None:
             return replace(lease, owner=None, wanted_by=lease.owner)
         return lease
 
+    def _read(self, snapshot: Snapshot) -> tuple[list[Lease], Snapshot]:
+        leases, unreadable = [], [*snapshot.unreadable]
+        for row in self._mine(snapshot.leases):
+            try:
+                leases.append(self._shown(row))
+            except BadRow as error:
+                unreadable.append(str(error))
+        return sorted(leases, key=lambda lease: lease.shard), replace(snapshot, unreadable=tuple(unreadable))
+
     def lease(self, row: LeaseRow) -> Lease:
         return self.table.understood(lambda: lease_of(row, self._scope, start=self._start))
+
+    def is_mine(self, row: LeaseRow) -> bool:
+        """Not where it is of another stream, in a table of several. Raises StateRejected where the table is another mapping's.
+
+        That one was made since we joined: the table is judged anew before anything else.
+        """
+        if row.stream is not None:
+            self._joined = self._joined and self._stream is not None
+            return row.stream == self._stream
+        try:
+            self._mine([row])
+        except StateRejected:
+            self._joined = False
+            raise
+        return True
 
     def _mine(self, leases: Sequence[LeaseRow]) -> list[LeaseRow]:
         plain = [row for row in leases if row.stream is None]
@@ -195,6 +233,10 @@ class ScopedTable:
             )
         (self._stream,) = streams
         return mine
+
+    def unreadable(self, snapshot: Snapshot) -> RowUnreadable:
+        more = f" (and {len(snapshot.unreadable) - 1} more)" if len(snapshot.unreadable) > 1 else ""
+        return self.table.unreadable(f"{snapshot.unreadable[0]}{more}")
 
     def key(self, shard: str) -> str:
         return multi_stream_key(self._stream, shard) if self._stream else shard

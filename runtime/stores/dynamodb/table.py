@@ -5,16 +5,18 @@ that it was ours, and it counts as done. KCL guesses the same from owner and cou
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from typing import Any, Final, TypeVar
 
 import msgspec
 from botocore.exceptions import ClientError
 
+from runtime.clock import now
 from runtime.leases import StateError
 from runtime.stores.dynamodb import changes
 from runtime.stores.dynamodb.calls import TableCalls
 from runtime.stores.dynamodb.changes import Change
-from runtime.stores.dynamodb.errors import TRANSACTION_CANCELED, StateRejected, code_of, reasons_of, row_of
+from runtime.stores.dynamodb.errors import TRANSACTION_CANCELED, RowUnreadable, StateRejected, code_of, reasons_of, row_of
 from runtime.stores.dynamodb.fleet import Snapshot, WorkerRow, parse_table
 from runtime.stores.dynamodb.lock import LEADER, LockRow, parse_lock
 from runtime.stores.dynamodb.rows import KEY, OWNER, LeaseRow, item_of, parse_lease
@@ -28,6 +30,8 @@ MOST_TOGETHER: Final = 100
 _TRIES: Final = 5
 """Of a transaction: each time fewer rows are missing, or another worker was in the way."""
 _EXISTS: Final = "ConditionalCheckFailed"
+_NO_INDEX: Final = 60.0
+"""Seconds until an index is looked for again."""
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -42,6 +46,8 @@ class LeaseTable:
         """`tokens` gives texts, none twice."""
         self.calls = calls
         self.tokens = tokens
+        self._index_at = -inf
+        """When to ask the index again that could not be asked."""
 
     # reading; all raise StateError, also for a row that cannot be read, and name it
 
@@ -51,22 +57,34 @@ class LeaseTable:
         return self.understood(lambda: parse_table(items))
 
     async def keys_of(self, worker: str) -> list[str]:
-        """The leases that name `worker` as their owner, or their next one, by the index, which lags behind a little."""
+        """The leases that name `worker` as their owner, or their next one, by the index, which lags behind a little.
+
+        Where there is none, or it is still being filled (which may take many minutes), by reading the whole table.
+        """
+        if now() >= self._index_at:
+            try:
+                return await self._indexed_keys(worker)
+            except ClientError:
+                self._index_at = now() + _NO_INDEX
+        return [row.key for row in (await self.scan()).leases if row.owner == worker]
+
+    async def _indexed_keys(self, worker: str) -> list[str]:
         request = {
             "IndexName": INDEX,
             "KeyConditionExpression": "#owner = :owner",
             "ExpressionAttributeNames": {"#owner": OWNER},
             "ExpressionAttributeValues": {":owner": {"S": worker}},
         }
-        return [str(item[KEY]["S"]) for item in await self._pages("Query", request)]
+        items = await self._pages("Query", request, expected=frozenset({"ValidationException"}))
+        return [str(item[KEY]["S"]) for item in items]
 
     async def get(self, key: str) -> LeaseRow | None:
         item = await self._item(key)
-        return None if item is None else self.understood(lambda: parse_lease(item))
+        return None if item is None else self.understood(lambda: parse_lease(item), row=key)
 
     async def lock(self) -> LockRow | None:
         item = await self._item(LEADER)
-        return None if item is None else self.understood(lambda: parse_lock(item))
+        return None if item is None else self.understood(lambda: parse_lock(item), row=LEADER)
 
     # leases; `key` is the row's
 
@@ -81,7 +99,7 @@ class LeaseTable:
             answer = await self._update(key, change)
         except ClientError as error:
             item = row_of(error)
-            row = None if item is None else self.understood(lambda: parse_lease(item))
+            row = None if item is None else self.understood(lambda: parse_lease(item), row=key)
             ours = row is not None and row.write == token and counter in (None, row.counter)
             return row if row is not None and ours else Refused(row)
         return self._lease(answer["Attributes"])
@@ -126,7 +144,11 @@ class LeaseTable:
         return msgspec.structs.replace(mine, version=version) if done else None
 
     async def release_lock(self, mine: LockRow) -> bool:
-        return await self._do("DeleteItem", LEADER, changes.release_lock(mine))
+        """Who may not delete says in the row that it is free: else it would stay a leader that does not want to lead."""
+        try:
+            return await self._do("DeleteItem", LEADER, changes.release_lock(mine))
+        except StateRejected:
+            return await self._do("UpdateItem", LEADER, changes.mark_lock_released(mine))
 
     # workers
 
@@ -141,11 +163,11 @@ class LeaseTable:
 
     # parts
 
-    async def _pages(self, operation: str, request: Mapping[str, Any]) -> list[Item]:
+    async def _pages(self, operation: str, request: Mapping[str, Any], *, expected: frozenset[str] = frozenset()) -> list[Item]:
         items: list[Item] = []
         start: dict[str, Any] = {}
         while True:
-            answer = await self.calls.call(operation, {**request, **start})
+            answer = await self.calls.call(operation, {**request, **start}, expected=expected)
             items += answer.get("Items", ())
             if not answer.get("LastEvaluatedKey"):
                 return items
@@ -191,25 +213,25 @@ class LeaseTable:
             await self._update(LEADER, change)
         except ClientError as error:
             item = row_of(error)
-            return item is not None and is_ours(self.understood(lambda: parse_lock(item)))
+            return item is not None and is_ours(self.understood(lambda: parse_lock(item), row=LEADER))
         return True
 
     def _lease(self, item: Item) -> LeaseRow:
-        row = self.understood(lambda: parse_lease(item))
+        row = self.understood(lambda: parse_lease(item), row=str(item.get(KEY, {}).get("S")))
         if row is None:
             raise self.unreadable(f"row {item.get(KEY)} has become another entity")
         return row
 
-    def understood(self, read: Callable[[], T]) -> T:
-        """Raises StateRejected, which says where it is."""
+    def understood(self, read: Callable[[], T], *, row: str | None = None) -> T:
+        """Raises RowUnreadable, which says where it is. `row`: its key, where `read` does not name it."""
         try:
             return read()
         except BadRow as error:
-            raise self.unreadable(str(error)) from error
+            raise self.unreadable(f"row {row!r}: {error}" if row else str(error)) from error
 
-    def unreadable(self, what: str) -> StateRejected:
+    def unreadable(self, what: str) -> RowUnreadable:
         where = f"state table {self.calls.table} in {self.calls.region}"
-        return StateRejected(f"{where}: {what}: correct it, or delete it to begin that shard anew")
+        return RowUnreadable(f"{where}: {what}: correct it, or delete it to begin that shard anew")
 
 
 def _key(key: str) -> dict[str, Value]:
