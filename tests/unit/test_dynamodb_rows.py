@@ -218,14 +218,3 @@ def test_the_lock_row_is_javas_own() -> None:
     assert {"leaseKey": {"S": "Leader"}, **row.written()} == java
     assert lock.parse_lock(java) == row
     assert lock.parse_lock({**java, "isReleased": {"S": "1"}}).released
-
-
-def test_a_lock_is_free_once_its_version_stood_still_before_our_eyes() -> None:
-    watch, row = lock.LockWatch(), lock.LockRow(owner="you", version="1", lasts=120.0)
-    assert watch.is_free(None, 1000.0)
-    assert watch.is_free(replace(row, released=True), 1000.0)
-    assert not watch.is_free(row, 1000.0), "the first sight starts the clock"
-    assert not watch.is_free(row, 1119.9)
-    assert watch.is_free(row, 1120.0)
-    assert not watch.is_free(replace(row, version="2"), 1121.0), "a sign of life"
-    assert not watch.is_free(replace(row, version="2"), 1240.9)

@@ -250,7 +250,7 @@ def _as_owned(row: LeaseRow) -> Change:
 
 
 def acquire_lock(seen: LockRow | None, mine: LockRow) -> Change:
-    """`seen`: a lock that is free (`LockWatch`); None: there is none."""
+    """`seen`: a lock that is free; None: there is none."""
     change = Change().set(mine.written()).remove(lock.RELEASED)
     if seen is None:
         return change.when(change.missing(rows.KEY))

@@ -4,7 +4,6 @@ The law: a lock may be taken when it is not there, when it was released, or when
 for as long as its holder said it would last. Nobody's clock is compared with anybody else's.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -61,20 +60,3 @@ def parse_lock(item: Item) -> LockRow:
         released=values.text_of(item, RELEASED) is not None,
         tied=values.text_of(item, TIED) == values.needed_text(item, VERSION),
     )
-
-
-@dataclass(slots=True)
-class LockWatch:
-    """What an observer has seen of the lock so far."""
-
-    version: str | None = None
-    since: float = 0.0
-    """On the observer's monotonic clock: when it first saw that version."""
-
-    def is_free(self, lock: LockRow | None, now: float) -> bool:
-        """Whether it may be taken, after this sight of it."""
-        if lock is None or lock.released:
-            return True
-        if lock.version != self.version:
-            self.version, self.since = lock.version, now
-        return now - self.since >= lock.lasts
