@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from runtime.leases import StateError
 from runtime.stores.dynamodb import changes
 from runtime.stores.dynamodb.calls import TableCalls
-from runtime.stores.dynamodb.changes import Change
+from runtime.stores.dynamodb.changes import Change, Expressions
 from runtime.stores.dynamodb.errors import TRANSACTION_CANCELED, StateRejected, code_of, reasons_of, row_of
 from runtime.stores.dynamodb.fleet import Snapshot, WorkerRow, parse_table
 from runtime.stores.dynamodb.lock import LEADER, LockRow, parse_lock
@@ -75,7 +75,7 @@ class LeaseTable:
         for start in range(0, len(new), MOST_TOGETHER):
             await self._create_together(new[start : start + MOST_TOGETHER])
 
-    async def write(self, key: str, change: Change, *, token: str, counter: int | None) -> LeaseRow | Refused:
+    async def write(self, key: str, change: Expressions, *, token: str, counter: int | None) -> LeaseRow | Refused:
         """`token` and `counter`: what `change` leaves in the row; without a counter the token alone tells that it is ours."""
         try:
             answer = await self._update(key, change)
@@ -175,7 +175,7 @@ class LeaseTable:
         where = f"state table {self.calls.table} in {self.calls.region}"
         raise StateError(f"{where}: TransactWriteItems: other workers write the same rows; it is tried again")
 
-    async def _update(self, key: str, change: Change) -> Mapping[str, Any]:
+    async def _update(self, key: str, change: Expressions) -> Mapping[str, Any]:
         returned = {"ReturnValues": "ALL_NEW", "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
         return await self.calls.call("UpdateItem", {"Key": _key(key), **change.expressions(), **returned})
 
