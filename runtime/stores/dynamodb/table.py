@@ -17,7 +17,8 @@ from runtime.stores.dynamodb.changes import Change, Expressions
 from runtime.stores.dynamodb.errors import TRANSACTION_CANCELED, StateRejected, code_of, reasons_of, row_of
 from runtime.stores.dynamodb.fleet import Snapshot, WorkerRow, parse_table
 from runtime.stores.dynamodb.lock import LEADER, LockRow, parse_lock
-from runtime.stores.dynamodb.rows import KEY, OWNER, LeaseRow, item_of, parse_lease
+from runtime.stores.dynamodb.row_reader import RowReader
+from runtime.stores.dynamodb.rows import KEY, OWNER, LeaseRow, item_of
 from runtime.stores.dynamodb.schema import INDEX
 from runtime.stores.dynamodb.values import BadRow, Item, Value
 
@@ -42,13 +43,14 @@ class LeaseTable:
         """`tokens` gives texts, none twice."""
         self.calls = calls
         self.tokens = tokens
+        self._rows = RowReader()
 
     # reading; all raise StateError, also for a row that cannot be read, and name it
 
     async def scan(self, *, consistent: bool = False) -> Snapshot:
         """Everything: leases, workers, the lock, the version."""
         items = await self._pages("Scan", {"ConsistentRead": consistent})
-        return self.understood(lambda: parse_table(items))
+        return self.understood(lambda: parse_table(items, self._rows.read))
 
     async def keys_of(self, worker: str) -> list[str]:
         """The leases that name `worker` as their owner, or their next one, by the index, which lags behind a little."""
@@ -62,7 +64,7 @@ class LeaseTable:
 
     async def get(self, key: str) -> LeaseRow | None:
         item = await self._item(key)
-        return None if item is None else self.understood(lambda: parse_lease(item))
+        return None if item is None else self.understood(lambda: self._rows.read(item))
 
     async def lock(self) -> LockRow | None:
         item = await self._item(LEADER)
@@ -81,7 +83,7 @@ class LeaseTable:
             answer = await self._update(key, change)
         except ClientError as error:
             item = row_of(error)
-            row = None if item is None else self.understood(lambda: parse_lease(item))
+            row = None if item is None else self.understood(lambda: self._rows.read(item))
             ours = row is not None and row.write == token and counter in (None, row.counter)
             return row if row is not None and ours else Refused(row)
         return self._lease(answer["Attributes"])
@@ -195,7 +197,7 @@ class LeaseTable:
         return True
 
     def _lease(self, item: Item) -> LeaseRow:
-        row = self.understood(lambda: parse_lease(item))
+        row = self.understood(lambda: self._rows.read(item))
         if row is None:
             raise self.unreadable(f"row {item.get(KEY)} has become another entity")
         return row
