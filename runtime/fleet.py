@@ -123,7 +123,7 @@ class Fleet:
         self._named = {lease.shard: self._named[lease.shard] for lease in named}
         rows = {lease.shard: lease for lease in self._survey.leases if self._leadership.leads}
         rows |= {lease.shard: lease for lease in named} | {shard: each.lease for shard, each in held.items()}
-        return Look(leases=tuple(rows.values()), quiet={shard: self._sights.quiet(shard) for shard in rows}, take=take)
+        return Look(leases=tuple(rows.values()), quiet=self._sights.quiet_of(rows), take=take)
 
     async def ready(self, lease: Lease) -> tuple[str, ...]:
         parents = await self._rows.find(lease.parents) if lease.parents else []

@@ -56,7 +56,9 @@ class HeldLease:
 
     def ends_before(self, moment: float, bound: float) -> bool:
         """Not `ours`; for many at once."""
-        return self.lost or moment >= min(self.written + self._failover, bound) or (self._asked is not None and self.overdue)
+        return (
+            self.lost or moment >= bound or moment >= self.written + self._failover or (self._asked is not None and self.overdue)
+        )
 
     @property
     def overdue(self) -> bool:
