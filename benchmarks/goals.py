@@ -1,14 +1,16 @@
 """The goals of the worker's speed, and whether a run met them. Ratios are of CPU per record, within one run."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from benchmarks.results import Results, by_key, ratio
 
 IDLE_QUEUES: Final = 200
+UPKEEP_LEASES: Final = 1000
 _IDLE_SHARE: Final = 0.02
 _IDLE_MEMORY: Final = 200_000_000
+_UPKEEP_SHARE: Final = 0.05
 _START_SECONDS: Final = 1.0
 _FILTERED_A_SECOND: Final = 300_000
 
@@ -81,6 +83,7 @@ def judge(results: Results, goals: Sequence[Goal] = GOALS) -> list[Verdict]:
         *(_judge_ratio(results, goal) for goal in goals),
         *_judge_idle(results),
         *_judge_starts(results),
+        _judge_upkeep(results),
         _judge_filters(results),
     ]
 
@@ -114,6 +117,14 @@ def _judge_idle(results: Results) -> list[Verdict]:
         _below(work, "< 2 % of a core", share, _IDLE_SHARE, "" if share is None else f"{share:.2%}"),
         _below(work, "< 200 MB", memory, _IDLE_MEMORY, "" if memory is None else f"{memory / 1e6:.0f} MB"),
     ]
+
+
+def _judge_upkeep(results: Results) -> Verdict:
+    upkeep = next((each for each in results.upkeep if each.client == "lean"), None)
+    share = upkeep.core_share if upkeep else None
+    shown = f"{upkeep.core_share:.2%}{', leases lost' if upkeep.lost else ''}" if upkeep else ""
+    verdict = _below(f"upkeep of {UPKEEP_LEASES:,} leases in DynamoDB", "< 5 % of a core", share, _UPKEEP_SHARE, shown)
+    return replace(verdict, met=verdict.met and not upkeep.lost) if upkeep else verdict
 
 
 def _judge_starts(results: Results) -> list[Verdict]:

@@ -67,6 +67,16 @@ def read_histogram(text: str, name: str) -> Histogram:
     return Histogram(buckets=tuple(sorted(counts.items())), total=total)
 
 
+def read_totals(text: str, name: str, label: str) -> dict[str, float]:
+    """Of a counter, by the value of one of its labels: the sum over all others. Empty where it is not there."""
+    totals: defaultdict[str, float] = defaultdict(float)
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == name:
+                totals[sample.labels[label]] += sample.value
+    return dict(totals)
+
+
 def scrape(port: int) -> str:
     """Raises RunFailed."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_SECONDS)

@@ -8,12 +8,14 @@ from typing import Any, Final, TypeVar
 from benchmarks.bench import WorkerClient
 from benchmarks.goals import IDLE_QUEUES
 from benchmarks.measure_start import StartSource
+from benchmarks.measure_upkeep import FAILOVER
 from benchmarks.scenarios import SCENARIOS, Row, Scenario, rows_of, scenario_of
 
 _AROUND_A_SPAN: Final = 3.0
 """Seconds of a row beside what is measured: start, warm-up, stop."""
 _AROUND_A_START: Final = 1.5
 _AROUND_IDLE: Final = 12.0
+_AROUND_UPKEEP: Final = 20.0
 _PER_LATENCY: Final = 1.0
 """Seconds of a pair of records."""
 _FILTER_FIGURES: Final = 3
@@ -39,6 +41,8 @@ class Plan:
     shard_seconds: float
     busy_shards: int
     busy_seconds: float
+    upkeep: tuple[WorkerClient, ...]
+    upkeep_windows: int
     starts: tuple[tuple[WorkerClient, StartSource], ...]
     times: int
     """Starts of each."""
@@ -64,6 +68,7 @@ class Plan:
             + self.latencies * _PER_LATENCY
             + len(self.idle_shards) * (self.shard_seconds + _AROUND_IDLE)
             + (self.busy_seconds + _AROUND_IDLE if self.busy_shards else 0)
+            + len(self.upkeep) * (self.upkeep_windows * FAILOVER + _AROUND_UPKEEP)
             + len(self.starts) * self.times * _AROUND_A_START
             + self.filter_seconds * _FILTER_FIGURES * self.rounds
             + (self.flame_seconds + _AROUND_IDLE if self.flame else 0)
@@ -80,7 +85,7 @@ def plan_from(argv: list[str] | None) -> Plan:
     chosen = parser.parse_args(argv)
     quick = chosen.quick
     named = (chosen.speed, chosen.streams, chosen.idle, chosen.memory, chosen.latency, chosen.shards, chosen.start)
-    everything = not any((*named, chosen.filters, chosen.flame))
+    everything = not any((*named, chosen.upkeep, chosen.filters, chosen.flame))
 
     def part(wanted: bool, in_full: P, shortened: P, quickly: P, none: P) -> P:
         """A part's extent: `wanted` by name, as one of all, or not at all."""
@@ -112,6 +117,8 @@ def plan_from(argv: list[str] | None) -> Plan:
         shard_seconds=chosen.seconds or part(chosen.shards, 20, 10, 5, 0),
         busy_shards=part(chosen.shards, 1000, 1000, 0, 0),
         busy_seconds=part(chosen.shards, 80, 40, 0, 0),
+        upkeep=part(chosen.upkeep, ("lean", "sdk"), ("lean",), ("lean",), ()),
+        upkeep_windows=part(chosen.upkeep, 5, 3, 1, 0),
         starts=part(chosen.start, all_starts, all_starts[:2], all_starts[:2], ()),
         times=3 if quick else 7,
         filter_seconds=part(chosen.filters, 1.0, 1.0, 0.2, 0.0),
@@ -140,6 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     parts.add_argument("--memory", action="store_true", help="SQS: memory over 1,000,000 messages")
     parts.add_argument("--latency", action="store_true", help="streams: from put to handler at idle, 100 records of each")
     parts.add_argument("--shards", action="store_true", help="streams: 1 to 1,000 idle shards, memory of 1,000 full ones")
+    parts.add_argument("--upkeep", action="store_true", help="streams: keeping 1,000 leases in DynamoDB")
     parts.add_argument("--start", action="store_true", help="from process start to the first poll, 7 times")
     parts.add_argument("--filters", action="store_true", help="records a second that filters judge, and bodies parsed for them")
     parts.add_argument(

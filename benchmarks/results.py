@@ -15,6 +15,7 @@ from benchmarks.measure_filters import Filters
 from benchmarks.measure_latency import POLL_INTERVALS, Latency
 from benchmarks.measure_start import Start
 from benchmarks.measure_streams import BusyShards, IdleShards
+from benchmarks.measure_upkeep import Upkeep
 from benchmarks.scenarios import Client, Row, yardstick
 
 STUB_LIMIT: Final = 0.9
@@ -32,6 +33,7 @@ class Results:
     latency: list[Latency] = field(default_factory=list)
     idle_shards: list[IdleShards] = field(default_factory=list)
     busy_shards: BusyShards | None = None
+    upkeep: list[Upkeep] = field(default_factory=list)
     starts: list[Start] = field(default_factory=list)
     filters: Filters | None = None
     failures: list[str] = field(default_factory=list)
@@ -91,6 +93,7 @@ def document_of(results: Results, plan: dict[str, Any]) -> dict[str, Any]:
         "latency": [_latency(latency) for latency in results.latency],
         "idle_shards": [asdict(idle) for idle in results.idle_shards],
         "busy_shards": asdict(results.busy_shards) if results.busy_shards else None,
+        "upkeep": [_upkeep(upkeep) for upkeep in results.upkeep],
         "starts": [{**asdict(start), "median": start.median} for start in results.starts],
         "filters": asdict(results.filters) if results.filters else None,
         "failures": results.failures,
@@ -130,3 +133,8 @@ def _row(results: Results, row: Row, spans: Sequence[Span]) -> dict[str, Any]:
 def _latency(latency: Latency) -> dict[str, Any]:
     interval = POLL_INTERVALS[latency.source]
     return {**asdict(latency), "median": statistics.median(latency.seconds), "poll_interval": interval}
+
+
+def _upkeep(upkeep: Upkeep) -> dict[str, Any]:
+    units = {"write_units": upkeep.write_units, "read_units": upkeep.read_units}
+    return {**asdict(upkeep), "core_share": upkeep.core_share, **units}

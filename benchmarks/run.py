@@ -20,12 +20,13 @@ from rich.console import Console
 from benchmarks.bench import Bench
 from benchmarks.compare import Comparison, compare
 from benchmarks.flame import draw_flame
-from benchmarks.goals import judge, missed
+from benchmarks.goals import UPKEEP_LEASES, judge, missed
 from benchmarks.measure import measure_idle, measure_memory, measure_queue
 from benchmarks.measure_filters import measure_filters
 from benchmarks.measure_latency import measure_latency
 from benchmarks.measure_start import measure_start
 from benchmarks.measure_streams import measure_busy_shards, measure_idle_shards, measure_stream
+from benchmarks.measure_upkeep import measure_upkeep
 from benchmarks.node_client import NodeClient, prepare_node_client
 from benchmarks.picture import draw_speed
 from benchmarks.plan import Plan, plan_from
@@ -72,6 +73,9 @@ def run(plan: Plan, console: Console) -> Results:
         _run_rows(plan, rows, bench, results, console)
         _run_queues(plan, bench, results, console)
         _run_streams(plan, bench, results, console)
+        for client in plan.upkeep:
+            with _noted(results, console, f"upkeep of {UPKEEP_LEASES:,} leases, client: {client}"):
+                results.upkeep.append(measure_upkeep(bench, client, leases=UPKEEP_LEASES, windows=plan.upkeep_windows))
         for client, source in plan.starts:
             with _noted(results, console, f"{plan.times} starts on {source}, client: {client}"):
                 results.starts.append(measure_start(bench, client, source, times=plan.times))

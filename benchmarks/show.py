@@ -14,6 +14,7 @@ from benchmarks.goals import Verdict, fraction
 from benchmarks.measure_latency import POLL_INTERVALS, Latency
 from benchmarks.measure_start import Start
 from benchmarks.measure_streams import BusyShards, IdleShards
+from benchmarks.measure_upkeep import Upkeep
 from benchmarks.results import STUB_LIMIT, Ratio, Results, middle, middle_of_known, ratio_to, stub_was_limit
 from benchmarks.scenarios import CLIENT_NAMES, Row
 
@@ -40,6 +41,8 @@ def show(results: Results, console: Console) -> None:
         console.print(_shard_table(results.idle_shards))
     if results.busy_shards:
         console.print(_busy_line(results.busy_shards), soft_wrap=True)
+    for upkeep in results.upkeep:
+        console.print(_upkeep_line(upkeep), soft_wrap=True)
     for start in results.starts:
         console.print(_start_line(start), soft_wrap=True)
     if filters := results.filters:
@@ -191,6 +194,16 @@ def _busy_line(busy: BusyShards) -> str:
     return (
         f"{busy.shards:,} shards with more records than their slow handlers take: memory in MiB after {marks}; "
         f"peak {busy.peak / _MEBIBYTE:.0f}, {busy.in_hand:,} records read and not done, {busy.reads_per_second:.0f} reads/s"
+    )
+
+
+def _upkeep_line(upkeep: Upkeep) -> str:
+    low, high = min(upkeep.core_shares), max(upkeep.core_shares)
+    lost = f"; {upkeep.lost:.0f} leases were LOST" if upkeep.lost else ""
+    return (
+        f"upkeep of {upkeep.leases:,} leases, client: {upkeep.client}: {upkeep.core_share:.2%} of a core (median of "
+        f"{len(upkeep.core_shares)} x {upkeep.seconds:.0f} s, {low:.2%} - {high:.2%}), {upkeep.write_units:.0f} write and "
+        f"{upkeep.read_units:.0f} read units/s; the endpoint {statistics.median(upkeep.stub_shares):.0%}{lost}"
     )
 
 

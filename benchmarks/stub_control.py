@@ -42,6 +42,9 @@ class Stub:
         given: int = self._ask("POST", "/_stub/end-shards")["streams"]["distinct"]
         return given
 
+    def reset_tables(self) -> None:
+        self._ask("POST", "/_stub/tables")
+
     def end_long_polls(self) -> None:
         """Answer receives that wait, and let those that come wait only shortly: a client that drains need not sit them out."""
         self._ask("POST", f"/_stub/reset?messages=0&wait={_SHORT_WAIT}")

@@ -1,6 +1,6 @@
 """An endpoint that costs next to nothing, so that a benchmark measures the client: `python -m benchmarks.stub_endpoint`.
 
-It speaks SQS (`stub_queues`), Kinesis and DynamoDB Streams (`stub_streams`), as far as readers go.
+It speaks SQS (`stub_queues`), Kinesis and DynamoDB Streams (`stub_streams`), as far as readers go, and DynamoDB (`stub_tables`).
 
 HTTP/1.1 is read by hand: keep-alive, requests with Content-Length only, answers in the order of the requests, however
 they are cut into packets or lined up behind each other. On start one line of JSON on stdout names the port.
@@ -11,6 +11,7 @@ Its own state is under `/_stub/`:
 `POST /_stub/reset?messages=N[&batch=][&body=][&wait=]`   start over with N messages; receives that wait are answered at once
 `POST /_stub/streams?shards=N&records=N&page=N&size=N`    start the streams over with so many shards of so many records each
 `POST /_stub/end-shards`                     every shard ends where it was read up to
+`POST /_stub/tables`                         no table of DynamoDB is there any more
 """
 
 import argparse
@@ -24,9 +25,11 @@ import sys
 from collections.abc import Callable
 from typing import Final, Protocol, runtime_checkable
 from urllib.parse import parse_qs, urlsplit
+from zlib import crc32
 
 from benchmarks.stub_queues import LONGEST_WAIT, MOST_PER_RECEIVE, Refused, StubQueues
 from benchmarks.stub_streams import Filling, StubStreams
+from benchmarks.stub_tables import StubTables, TableRefused
 
 if sys.platform == "linux":
     import uvloop
@@ -50,11 +53,19 @@ _OPERATION_NAMES: Final = {
 }
 _STREAM_TARGETS: Final = {"kinesis": "kinesis_20131202", "dynamodbstreams": "dynamodbstreams_20120810"}
 """X-Amz-Target before the dot, in lower case."""
+_TABLE_TARGET: Final = "dynamodb_20120810."
 _OK: Final = (
     b"HTTP/1.1 200 OK\r\nx-amzn-RequestId: 00000000-0000-4000-8000-000000000000\r\n"
     b"Content-Type: application/x-amz-json-1.0\r\nContent-Length: %d\r\n\r\n%b"
 )
 _BAD: Final = _OK.replace(b"200 OK", b"400 Bad Request")
+_TABLE_OK: Final = (
+    b"HTTP/1.1 200 OK\r\nServer: Server\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\nContent-Type: application/x-amz-json-1.0\r\n"
+    b"Content-Length: %d\r\nConnection: keep-alive\r\nx-amzn-RequestId: 0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789ABCDEF\r\n"
+    b"x-amz-crc32: %d\r\n\r\n%b"
+)
+"""With the headers that DynamoDB sends; the checksum is one that the SDK's client checks."""
+_TABLE_BAD: Final = _TABLE_OK.replace(b"200 OK", b"400 Bad Request")
 
 
 def _header(head: bytes, name: bytes) -> bytes:
@@ -76,6 +87,14 @@ def _bad_request(message: str, *, code: str = "stub") -> bytes:
     return _BAD % (len(body), body)
 
 
+def _of_table(tables: StubTables, operation: str, body: bytes) -> bytes:
+    try:
+        content, form = tables.answer(operation, body), _TABLE_OK
+    except TableRefused as refused:
+        content, form = refused.body, _TABLE_BAD
+    return form % (len(content), crc32(content), content)
+
+
 @runtime_checkable
 class _Writable(Protocol):
     """A stream transport; uvloop's are no subclasses of asyncio.Transport."""
@@ -90,6 +109,8 @@ class Endpoint:
         self.queues = queues
         self.streams = StubStreams()
         self.stream_operations = {_stream_target(name): name for name in self.streams.operations}
+        self.tables = StubTables()
+        self.table_operations = {f"{_TABLE_TARGET}{name}".lower().encode(): name for name in self.tables.operations}
         self.loop = loop
         self.receives: set[Connection] = set()
         """Connections with a receive that waits for messages."""
@@ -115,6 +136,8 @@ class Endpoint:
                     self._reset(query)
                 case "/_stub/streams":
                     self.streams.reset(Filling(**{name: int(query[name]) for name in ("shards", "records", "page", "size")}))
+                case "/_stub/tables":
+                    self.tables.reset()
                 case "/_stub/end-shards":
                     self.streams.end_shards()
                 case "/_stub/wait":
@@ -134,7 +157,8 @@ class Endpoint:
         return None
 
     def stats(self) -> bytes:
-        body = json.dumps({**self.queues.stats(), "waiting": len(self.receives), "streams": self.streams.stats()}).encode()
+        told = {**self.queues.stats(), "waiting": len(self.receives), "streams": self.streams.stats()}
+        body = json.dumps({**told, "tables": self.tables.stats()}).encode()
         return _OK % (len(body), body)
 
     def _reset(self, query: dict[str, str]) -> None:
@@ -213,6 +237,8 @@ class Connection(asyncio.Protocol):
         target = _header(head, _TARGET)
         if not target:
             return self._endpoint.control(self, line.split(b" ", 2)[1].decode())
+        if table_operation := self._endpoint.table_operations.get(target):
+            return _of_table(self._endpoint.tables, table_operation, body)
         queues, stream_operation = self._endpoint.queues, self._endpoint.stream_operations.get(target)
         answer: bytes | float
         try:

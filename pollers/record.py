@@ -49,7 +49,7 @@ class PositionKind(StrEnum):
     """The shard has ended and everything in it is done: nothing is left to read."""
 
 
-class Position(msgspec.Struct, frozen=True, kw_only=True):
+class Position(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Where reading a shard begins, or how far it is done. Its text form is what checkpoints are kept as."""
 
     kind: PositionKind

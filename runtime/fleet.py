@@ -147,9 +147,8 @@ class Fleet:
         self._named = {lease.shard: self._named[lease.shard] for lease in named}
         rows = {lease.shard: lease for lease in self._survey.leases if self._leadership.leads}
         rows |= {lease.shard: lease for lease in named} | {shard: each.lease for shard, each in held.items()}
-        quiet = {shard: self._sights.quiet(shard) for shard in rows}
         problem = self._survey.unreadable or self._untidy if self._leadership.leads else None
-        return Look(leases=tuple(rows.values()), quiet=quiet, take=take, problem=problem)
+        return Look(leases=tuple(rows.values()), quiet=self._sights.quiet_of(rows), take=take, problem=problem)
 
     async def ready(self, lease: Lease) -> tuple[str, ...]:
         parents = await self._rows.find(lease.parents) if lease.parents else []

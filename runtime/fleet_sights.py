@@ -1,6 +1,6 @@
 """What a leader remembers of the rows from one look to the next: since when each stands as it does, on the leader's own clock."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 from msgspec import Struct
@@ -41,10 +41,11 @@ class Sights:
         self._counters = {shard: seen for shard, seen in self._counters.items() if shard in shards}
         self._owners = {shard: seen for shard, seen in self._owners.items() if shard in shards}
         for lease in survey.leases:
-            if self._counters.get(lease.shard, (None, 0.0))[0] != lease.counter:
+            count = self._counters.get(lease.shard)
+            if count is None or count[0] != lease.counter:
                 self._counters[lease.shard] = (lease.counter, moment)
             before = self._owners.get(lease.shard)
-            if before is None or before[:2] != (lease.owner, lease.wanted_by):
+            if before is None or before[0] != lease.owner or before[1] != lease.wanted_by:
                 self._owners[lease.shard] = (lease.owner, lease.wanted_by, moment)
         heard = self._heard
         self._heard = {}
@@ -55,11 +56,16 @@ class Sights:
 
     def quiet(self, shard: str) -> float:
         """Seconds for which its counter has stood still."""
-        return now() - self._counters[shard][1] if shard in self._counters else 0.0
+        return self.quiet_of((shard,))[shard]
+
+    def quiet_of(self, shards: Iterable[str]) -> dict[str, float]:
+        """The same of several."""
+        moment, counters = now(), self._counters
+        return {shard: moment - counters[shard][1] if shard in counters else 0.0 for shard in shards}
 
     def silence(self, survey: Survey) -> dict[str, float]:
         """The same for all, as the plan takes it."""
-        found = {lease.shard: self.quiet(lease.shard) for lease in survey.leases}
+        found = self.quiet_of([lease.shard for lease in survey.leases])
         for lease in survey.leases:
             word = survey.workers.get(lease.wanted_by or "")
             if lease.owner is None and word is not None and word.every is None:

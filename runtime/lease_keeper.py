@@ -52,11 +52,15 @@ class HeldLease:
     @property
     def writable(self) -> bool:
         """Nobody else may have taken it."""
-        return not self.lost and now() < min(self.written + self._failover, self._bound())
+        return self.writable_at(now(), self._bound())
+
+    def writable_at(self, moment: float, bound: float) -> bool:
+        """For many at once."""
+        return not self.lost and moment < bound and moment < self.written + self._failover
 
     def ends_before(self, moment: float, bound: float) -> bool:
         """Not `ours`; for many at once."""
-        return self.lost or moment >= min(self.written + self._failover, bound) or (self._asked is not None and self.overdue)
+        return not self.writable_at(moment, bound) or (self._asked is not None and self.overdue)
 
     @property
     def overdue(self) -> bool:
@@ -167,7 +171,8 @@ class LeaseKeeper:
             while True:  # in step: many leases take a while, and must not be renewed later for that
                 await anyio.sleep(max(0.0, moment + self._failover / 3 - now()))
                 moment = now()
-                due = [held for held in self.held.values() if held.writable and moment - held.written >= self._failover / 4]
+                bound, age = self._bound(), self._failover / 4
+                due = [held for held in self.held.values() if held.writable_at(moment, bound) and moment - held.written >= age]
                 await self._renew([held for held in due if not held.lock.locked()])  # a checkpoint on its way renews as well
 
     async def _run_expiry(self) -> None:

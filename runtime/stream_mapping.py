@@ -384,7 +384,9 @@ class _StreamMapping:
         for gone in shown.keys() - rows.keys() - self._runs.keys():
             del shown[gone]
         for lease in look.leases:
-            status = shown.setdefault(lease.shard, ShardStatus(shard=lease.shard, clock=loop_clock()))
+            status = shown.get(lease.shard)
+            if status is None:
+                status = shown[lease.shard] = ShardStatus(shard=lease.shard, clock=loop_clock())
             status.ended = lease.ended
             if not status.running and lease.shard not in self._keeper.held:
                 status.checkpoint, status.owner = str(lease.checkpoint), lease.owner

@@ -79,6 +79,8 @@ def _give(lease: Lease, loads: dict[str, int]) -> Assignment:
 
 def _balance(movable: Mapping[str, list[Lease]], loads: dict[str, int]) -> list[Assignment]:
     moves: list[Assignment] = []
+    if max(loads.values()) - min(loads.values()) < _DEAD_BAND:  # as nearly always
+        return moves
     stock = {worker: sorted(movable.get(worker, ()), key=lambda lease: _place(lease.shard)) for worker in loads}
     while True:
         richest = max((worker for worker in loads if stock[worker]), key=lambda worker: (loads[worker], worker), default=None)

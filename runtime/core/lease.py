@@ -1,11 +1,15 @@
 """A lease: who works on a shard, and how far it is done."""
 
+from typing import Final
+
 import msgspec
 
 from pollers.record import Position, PositionKind
 
+_ENDED: Final = PositionKind.SHARD_END
 
-class Lease(msgspec.Struct, frozen=True, kw_only=True):
+
+class Lease(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One row."""
 
     scope: str
@@ -25,4 +29,4 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def ended(self) -> bool:
         """The shard was read to its end, and everything in it is done."""
-        return self.checkpoint.kind is PositionKind.SHARD_END
+        return self.checkpoint.kind is _ENDED

@@ -10,6 +10,7 @@ from benchmarks.goals import GOALS, Goal, fraction, judge, missed
 from benchmarks.measure import Idle
 from benchmarks.measure_filters import Filters
 from benchmarks.measure_start import Start
+from benchmarks.measure_upkeep import Upkeep
 from benchmarks.results import Results, document_of, ratio, ratio_to, stub_was_limit
 from benchmarks.scenarios import SCENARIOS, Row, rows_of, scenario_of
 from benchmarks.show import show
@@ -131,3 +132,28 @@ def test_filters_have_a_rate_to_reach(rate: float, word: str) -> None:
     output = io.StringIO()
     show(Results(filters=filters), Console(file=output, width=150))
     assert f"{rate:,} records/s by three fields" in output.getvalue()
+
+
+def upkeep(*shares: float, lost: float = 0) -> Upkeep:
+    units = {"UpdateItem": 299.5, "DeleteItem": 0.5, "Scan": 15.0, "Query": 5.0}
+    return Upkeep(
+        client="lean", leases=1000, seconds=10, core_shares=[*shares], stub_shares=[0.1 for _ in shares], units=units, lost=lost
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("found", "word"),
+    [
+        (upkeep(0.02, 0.0499, 0.09), "met"),
+        (upkeep(0.02, 0.05, 0.06), "NOT met"),
+        (upkeep(0.01, lost=1), "NOT met"),
+    ],
+)
+def test_the_upkeep_of_leases_has_a_share_to_stay_below_and_none_to_lose(found: Upkeep, word: str) -> None:
+    verdicts = [verdict for verdict in judge(Results(upkeep=[found]), []) if verdict.work.startswith("upkeep")]
+    assert [verdict.word for verdict in verdicts] == [word]
+    output = io.StringIO()
+    show(Results(upkeep=[found]), Console(file=output, width=150))
+    assert "300 write and 20 read units/s" in output.getvalue()
+    assert ("LOST" in output.getvalue()) == bool(found.lost)
+    assert document_of(Results(upkeep=[found]), {})["upkeep"][0]["write_units"] == 300

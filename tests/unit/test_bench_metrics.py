@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from benchmarks.metrics import Histogram, read_histogram
+from benchmarks.metrics import Histogram, read_histogram, read_totals
 
 _TEXT = """\
 # HELP esm_batch_wait_seconds First record received to handler invoked.
@@ -32,6 +32,19 @@ def test_mappings_are_added_up() -> None:
     found = read_histogram(_TEXT, "esm_batch_wait_seconds")
     assert found == histogram((0.001, 3), (10.0, 5), (math.inf, 6), total=30.5)
     assert found.mean == pytest.approx(30.5 / 6)
+
+
+def test_a_counter_is_added_up_by_one_of_its_labels() -> None:
+    text = """\
+# TYPE esm_state_capacity_units_total counter
+esm_state_capacity_units_total{kind="read",operation="Scan"} 7.5
+esm_state_capacity_units_total{kind="write",operation="UpdateItem"} 2.0
+esm_state_capacity_units_total{kind="odd",operation="UpdateItem"} 1.0
+# TYPE esm_other_total counter
+esm_other_total{operation="Scan"} 9.0
+"""
+    assert read_totals(text, "esm_state_capacity_units_total", "operation") == {"Scan": 7.5, "UpdateItem": 3.0}
+    assert read_totals(text, "esm_nothing_total", "operation") == {}
 
 
 def test_what_is_not_there_is_empty() -> None:

@@ -10,6 +10,7 @@ from benchmarks.node_client import NoNodeClient, prepare_node_client
 from benchmarks.plan import plan_from
 from benchmarks.scenarios import SCENARIOS, rows_of, scenario_of, yardstick
 from benchmarks.stub_streams import KINESIS_ARN, Filling, StubStreams, kinesis_shard
+from benchmarks.stub_tables import StubTables, TableRefused
 
 
 def test_a_full_run_stays_under_25_minutes_and_a_quick_one_under_4() -> None:
@@ -42,6 +43,9 @@ def test_parts_choose_their_rows() -> None:
     assert plan_from(["--start"]).filter_seconds == 0
     assert plan_from(["--filters"]).filter_seconds == 1
     assert plan_from(["--filters"]).rows == ()
+    assert plan_from(["--start"]).upkeep == ()
+    assert plan_from(["--upkeep"]).upkeep == ("lean", "sdk")
+    assert plan_from(["--upkeep"]).rows == ()
     assert plan_from(["--idle"]).idle_queues == (20, 200)
     assert ("sdk", 1000) in plan_from(["--shards"]).idle_shards
 
@@ -142,6 +146,24 @@ def test_shards_of_the_stub_end_where_they_were_read_up_to() -> None:
     unread = Reader(streams, kinesis_shard(1))
     assert (unread.read(), unread.iterator) == (0, None)
     assert (streams.stats()["given"], streams.stats()["distinct"]) == (400, 200)
+
+
+def test_tables_of_the_stub_refuse_as_dynamodb_does() -> None:
+    tables = StubTables()
+    key, names = {"leaseKey": {"S": "a"}}, {"#c": "leaseCounter"}
+    keys = {"KeySchema": [{"AttributeName": "leaseKey", "KeyType": "HASH"}], "BillingMode": "PAY_PER_REQUEST"}
+    made = {"TableName": "esm", **keys, "AttributeDefinitions": [{"AttributeName": "leaseKey", "AttributeType": "S"}]}
+    tables.answer("CreateTable", json.dumps(made).encode())
+    put = {"TableName": "esm", "Item": {**key, "leaseCounter": {"N": "7"}}, "ReturnConsumedCapacity": "TOTAL"}
+    assert json.loads(tables.answer("PutItem", json.dumps(put).encode()))["ConsumedCapacity"]["CapacityUnits"] == 1
+    condition = {"ConditionExpression": "#c = :six", "ExpressionAttributeValues": {":six": {"N": "6"}}}
+    shown = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+    refused = {"TableName": "esm", "Key": key, **condition, "ExpressionAttributeNames": names, **shown}
+    with pytest.raises(TableRefused) as told:
+        tables.answer("DeleteItem", json.dumps(refused).encode())
+    assert json.loads(told.value.body)["__type"].endswith("#ConditionalCheckFailedException")
+    assert json.loads(told.value.body)["Item"] == put["Item"]
+    assert tables.stats() == {"CreateTable": 1, "PutItem": 1, "DeleteItem": 1}
 
 
 def test_a_reset_opens_the_shards_again() -> None:

@@ -6,13 +6,14 @@ import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from http.client import HTTPException, HTTPResponse
+from itertools import product
 from typing import Final
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pollers.aws.lean.answer_head import NotHttp
+from pollers.aws.lean.answer_head import AnswerHead, NotHttp
 from pollers.aws.lean.connection import LARGEST_ANSWER, Answer, Connection, Content, Dropped
 from pollers.aws.lean.turns import Turns
 from tests.fakes.virtual_time import run_virtual, virtual_time
@@ -136,6 +137,48 @@ async def test_an_answer_without_content_ends_with_its_head(status: int) -> None
 )
 async def test_a_connection_that_the_server_will_close_is_not_kept(head: bytes) -> None:
     check_right(await outcome_of(head + b"\r\nContent-Length: 2\r\n\r\n{}"), b"{}", kept=False)
+
+
+@pytest.mark.parametrize("said", [b"keep-alive", b"Keep-Alive", b"x, keep-alive", b"keep-alive\r\nconnection: keep-alive"])
+async def test_one_that_the_server_says_to_keep_is_kept(said: bytes) -> None:
+    """RFC 9112, section 9.3. DynamoDB says it each time."""
+    check_right(await outcome_of(b"HTTP/1.1 200 OK\r\nConnection: " + said + b"\r\nContent-Length: 2\r\n\r\n{}"), b"{}")
+
+
+class _Slowly(AnswerHead):
+    """Without the short way for plain answers."""
+
+    __slots__ = ()
+
+    def _plain_length(self) -> None:
+        return None
+
+
+def _read(kind: type[AnswerHead], head: bytes) -> tuple[int, bool, bool, int | None, dict[str, str]] | str:
+    try:
+        read = kind(head)
+    except NotHttp as error:
+        return str(error)
+    return read.status, read.keep, read.chunked, read.length, read.headers
+
+
+_LINES: Final = [
+    b"Connection: keep-alive", b"connection: Keep-Alive", b"CONNECTION: close", b"Connection: close, keep-alive",
+    b"Connection: keep-alive, close", b"Connection:keep-alive", b"Connection: keep-alive ", b"Connection: x", b"Connection:",
+    b"X-Connection: keep-alive", b"x: connection: keep-alive", b"Keep-Alive: timeout=5", b"x: 12345678901234567890", b"Content-Length: 2",
+    b"content-length:\t2 ", b"Content-Length: 3", b"Content-Length: x", b"Content-Length:", b"Content-Length: 9999999999999999",
+    b"Transfer-Encoding: chunked", b"transfer-encoding: identity", b"Content-Encoding: identity", b"Content-Encoding: gzip",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "begin", [b"HTTP/1.1 200 OK", b"HTTP/1.0 200", b"HTTP/1.1 204 x", b"HTTP/1.1 400 connection: keep-alive"]
+)
+def test_the_short_way_for_plain_answers_says_what_the_long_one_says(begin: bytes) -> None:
+    """Whatever stands before, between and behind: every three lines."""
+    for lines in product(_LINES, repeat=3):
+        head = b"\r\n".join([begin, *lines, b""])
+        assert _read(AnswerHead, head) == _read(_Slowly, head), head
 
 
 async def test_one_of_http_1_0_is_kept_where_the_server_says_so() -> None:

@@ -11,6 +11,8 @@ _LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\r\n]*)?\r\n"
 HEADER: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*)\r\n")
 _HEADERS: Final = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[^\r\n\0]*+\r\n)*+")
 _LENGTH_LINE: Final = b"\r\ncontent-length:"
+_KEPT: Final = b"\r\nconnection: keep-alive\r\n"
+"""What HTTP/1.1 means anyway (RFC 9112, section 9.3), and DynamoDB says each time."""
 _OTHER_FRAMING: Final = (b"\r\nconnection:", b"\r\ntransfer-encoding:", b"\r\ncontent-encoding:")
 _MOST_DIGITS: Final = 15
 _LENGTH: Final = re.compile(r"[0-9]{1,15}")
@@ -62,13 +64,15 @@ class AnswerHead:
         """Of nearly all answers, where one Content-Length is all that frames the body; None for `_framing` to say."""
         head = self._head
         lower = head.lower()
+        if self._speaks_1_1:
+            lower = lower.replace(_KEPT, b"\r\n")
         start = lower.find(_LENGTH_LINE) + len(_LENGTH_LINE)
         if start < len(_LENGTH_LINE) or lower.find(_LENGTH_LINE, start) >= 0:
             return None
         for other in _OTHER_FRAMING:
             if other in lower:
                 return None
-        text = head[start : head.index(b"\r\n", start)].strip(b" \t")
+        text = lower[start : lower.index(b"\r\n", start)].strip(b" \t")
         return int(text) if text.isdigit() and len(text) <= _MOST_DIGITS else None
 
     def _framing(self, headers: dict[str, str]) -> tuple[bool, int | None]:
@@ -82,7 +86,6 @@ class AnswerHead:
         if coding is not None:
             if length is not None or coding.lower() != "chunked":
                 raise NotHttp(f"its length is told in two ways, or in one that we do not know: {coding}, {length}")
-            self.keep = self.keep and self._speaks_1_1
             self.keep = self.keep and self._speaks_1_1
             return True, None
         if length is None:

@@ -13,6 +13,7 @@ import anyio.lowlevel
 from runtime.leases import StateError
 from runtime.stores.dynamodb.api import Answer, CapacityUsed, DynamodbApi
 from runtime.stores.dynamodb.errors import CONDITION_FAILED, TRANSACTION_CANCELED, code_of, to_state_error
+from runtime.stores.dynamodb.limits import Limits, is_sheltered
 
 LONGEST_CALL: Final = 5.0
 """Seconds. Half of the usual failover time: a lease is not yet lost then, and there is time for one more try."""
@@ -45,10 +46,12 @@ class TableCalls:
         self.connect = connect
         self._client: DynamodbApi | None = None
         self.capacity_used = capacity_used
+        self._limits = Limits(LONGEST_CALL)
 
     async def call(self, operation: str, request: Mapping[str, Any], *, expected: frozenset[str] = frozenset()) -> Answer:
         """Raises StateError; of the codes of `expected`, and of conditions that failed, the client's own error."""
-        await anyio.lowlevel.checkpoint_if_cancelled()
+        if not is_sheltered():
+            await anyio.lowlevel.checkpoint_if_cancelled()
         counted = operation not in _UNCOUNTED
         asked = {**request, "ReturnConsumedCapacity": "TOTAL"} if counted else dict(request)
         if operation != "TransactWriteItems":
@@ -68,11 +71,16 @@ class TableCalls:
 
     async def _ask(self, operation: str, asked: Mapping[str, Any]) -> Answer:
         longest = LONGEST_START if self._client is None else LONGEST_CALL
+        if self._client is not None and is_sheltered():
+            return await self._limits.within(self._answer(operation, asked))
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + longest):
-            if self._client is None:
-                self._client = await self.connect()
-            return await _METHODS[operation](self._client, **asked)
+            return await self._answer(operation, asked)
         raise TimeoutError(f"nothing for {longest:.0f} seconds")
+
+    async def _answer(self, operation: str, asked: Mapping[str, Any]) -> Answer:
+        if self._client is None:
+            self._client = await self.connect()
+        return await _METHODS[operation](self._client, **asked)
 
     def failed(self, error: Exception, operation: str) -> StateError:
         if isinstance(error, StateError):

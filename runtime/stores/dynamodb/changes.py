@@ -6,9 +6,9 @@ for; and every write leaves a token, so that one whose answer was lost is known 
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
-from pollers.record import Position
+from pollers.record import TRIM_HORIZON, Position
 from runtime.core.lease import Lease
 from runtime.stores.dynamodb import lock, rows, values
 from runtime.stores.dynamodb.fleet import UPDATED, WorkerRow
@@ -17,7 +17,16 @@ from runtime.stores.dynamodb.lock import LockRow
 from runtime.stores.dynamodb.rows import LeaseRow
 from runtime.stores.dynamodb.values import Value
 
+_VALUES: Final = "ExpressionAttributeValues"
 _PENDING: Final = (rows.PENDING, rows.PENDING_SUB_SEQUENCE, rows.PENDING_STATE)
+
+
+class Expressions(Protocol):
+    """One write."""
+
+    def expressions(self) -> dict[str, Any]:
+        """What an UpdateItem, PutItem or DeleteItem takes of it. Its parts are not to be changed."""
+        ...
 
 
 class Change:
@@ -73,7 +82,7 @@ class Change:
         if update:
             request["UpdateExpression"] = update
         if self._values:
-            request["ExpressionAttributeValues"] = self._values
+            request[_VALUES] = self._values
         return request
 
     def _name(self, name: str) -> str:
@@ -86,16 +95,30 @@ class Change:
         return placeholder
 
 
+class _Renewal:
+    """What `held` makes of a lease with an owner: only its values are made anew."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, lease: Lease, owner: str, token: str) -> None:
+        before, after, mine = values.number(lease.counter), values.number(lease.counter + 1), values.text(owner)
+        self._values = (before, after, values.text(token), mine, before, mine)
+
+    def expressions(self) -> dict[str, Any]:
+        return {**_RENEWAL, _VALUES: dict(zip(_RENEWAL[_VALUES], self._values, strict=True))}
+
+
 # Of our leases. `token` goes into the row.
 
 
-def renew(lease: Lease, token: str) -> Change:
-    return _held(lease, token)
+def renew(lease: Lease, token: str) -> Expressions:
+    """Made three hundred times a second where a worker holds a thousand."""
+    return held(lease, token) if lease.owner is None else _Renewal(lease, lease.owner, token)
 
 
 def checkpoint(lease: Lease, token: str, position: Position, window: str | None) -> Change:
     """A position that stays is not written again: the row may say it in another way than we would."""
-    change = _held(lease, token).remove(*_PENDING).set({rows.SWITCHES: values.number(0)})
+    change = held(lease, token).remove(*_PENDING).set({rows.SWITCHES: values.number(0)})
     if position != lease.checkpoint:
         word, start = checkpoint_of(position, before=lease.checkpoint)
         change.set({rows.CHECKPOINT: values.text(word), rows.SUB_SEQUENCE: values.number(0)})
@@ -165,7 +188,7 @@ def delete(lease: Lease) -> Change:
     return change.when(change.equal(rows.COUNTER, values.number(lease.counter)))
 
 
-def _held(lease: Lease, token: str) -> Change:
+def held(lease: Lease, token: str) -> Change:
     """A renewal: owner and counter are as seen, whoever wants it by now."""
     change = Change()
     change.when(change.equal(rows.COUNTER, values.number(lease.counter)))
@@ -296,3 +319,7 @@ def forget_worker(row: WorkerRow) -> Change:
     """A worker that was not heard of since."""
     change = Change()
     return change.when(change.exists(rows.KEY), change.equal(UPDATED, values.number(row.updated)))
+
+
+_RENEWAL: Final = held(Lease(scope="", shard="", checkpoint=TRIM_HORIZON, owner="owner"), "token").expressions()
+"""Of any lease that has an owner, but for the values."""

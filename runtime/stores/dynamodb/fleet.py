@@ -1,6 +1,6 @@
 """The rows beside the leases: which workers live, and which version of KCL the fleet runs; and all that one scan brings. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
@@ -101,8 +101,11 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """For each row that cannot be what it says it is, which one and why."""
 
 
-def parse_table(items: Iterable[Item]) -> Snapshot:
-    """Rows of entities that are not known here are passed over. Raises BadRow, which names the row, for the version alone."""
+def parse_table(items: Iterable[Item], read: Callable[[Item], LeaseRow | None] = parse_lease) -> Snapshot:
+    """Rows of entities that are not known here are passed over. Raises BadRow, which names the row, for the version alone.
+
+    `read`: as `parse_lease`.
+    """
     leases: list[LeaseRow] = []
     workers: list[WorkerRow] = []
     unreadable: list[str] = []
@@ -110,11 +113,12 @@ def parse_table(items: Iterable[Item]) -> Snapshot:
     for item in items:
         entity: str | None = None
         try:
-            entity = values.text_of(item, ENTITY)
-            lease = parse_lease(item)
+            lease = read(item)
             if lease is not None:
                 leases.append(lease)
-            elif entity == ENTITY_WORKER:
+                continue
+            entity = values.text_of(item, ENTITY)
+            if entity == ENTITY_WORKER:
                 workers.append(parse_worker(item))
             elif entity == ENTITY_LEADER:
                 lock = parse_lock(item)

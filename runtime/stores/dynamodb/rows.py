@@ -46,7 +46,7 @@ WRITE: Final = "esmWrite"
 LARGEST_HASH: Final = 2**128 - 1
 
 
-class LeaseRow(msgspec.Struct, frozen=True, kw_only=True):
+class LeaseRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a row says. Fields are named after its attributes."""
 
     key: str

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from runtime.leases import Lease, StateError
 from runtime.stores.dynamodb import changes
-from runtime.stores.dynamodb.changes import Change
+from runtime.stores.dynamodb.changes import Expressions
 from runtime.stores.dynamodb.errors import RowUnreadable, StateRejected
 from runtime.stores.dynamodb.fleet import Snapshot
 from runtime.stores.dynamodb.leases import lease_of, row_of
@@ -21,7 +21,7 @@ from runtime.stores.dynamodb.schema import TableSchema, refusal
 from runtime.stores.dynamodb.table import LeaseTable, Refused
 from runtime.stores.dynamodb.values import BadRow
 
-Build = Callable[[Lease, str], Change]
+Build = Callable[[Lease, str], Expressions]
 """From a lease as it was seen and a token."""
 _ONCE_MORE = 3
 """Tries to go on from a row that turned out to be our own."""
@@ -161,7 +161,7 @@ class ScopedTable:
 
     # parts
 
-    async def _write(self, lease: Lease, token: str, change: Change) -> Lease | Refused:
+    async def _write(self, lease: Lease, token: str, change: Expressions) -> Lease | Refused:
         await self.prepare()
         after = lease.counter + 1
         try:

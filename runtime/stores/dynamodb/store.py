@@ -8,8 +8,9 @@ from runtime.leases import Lease, StateError
 from runtime.stores.dynamodb import changes
 from runtime.stores.dynamodb.errors import StateRejected
 from runtime.stores.dynamodb.fleet_rows import TableFleet
+from runtime.stores.dynamodb.limits import sheltered
 from runtime.stores.dynamodb.scoped import ScopedTable
-from runtime.together import run_together
+from runtime.together import run_series, run_together
 
 
 class DynamodbStore:
@@ -48,7 +49,7 @@ class DynamodbStore:
                 answers[number] = error
 
         numbers = {(lease.scope, lease.shard): number for number, lease in reversed(list(enumerate(leases)))}
-        await run_together([partial(renew, number, leases[number]) for number in sorted(numbers.values())])
+        await run_series([partial(renew, number, leases[number]) for number in sorted(numbers.values())], within=sheltered)
         return answers
 
     async def checkpoint(self, lease: Lease, position: Position, *, window: str | None = None) -> Lease | None:

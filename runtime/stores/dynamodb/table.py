@@ -15,11 +15,12 @@ from runtime.clock import now
 from runtime.leases import StateError
 from runtime.stores.dynamodb import changes
 from runtime.stores.dynamodb.calls import TableCalls
-from runtime.stores.dynamodb.changes import Change
+from runtime.stores.dynamodb.changes import Change, Expressions
 from runtime.stores.dynamodb.errors import TRANSACTION_CANCELED, RowUnreadable, StateRejected, code_of, reasons_of, row_of
 from runtime.stores.dynamodb.fleet import Snapshot, WorkerRow, parse_table
 from runtime.stores.dynamodb.lock import LEADER, LockRow, parse_lock
-from runtime.stores.dynamodb.rows import KEY, OWNER, LeaseRow, item_of, parse_lease
+from runtime.stores.dynamodb.row_reader import RowReader
+from runtime.stores.dynamodb.rows import KEY, OWNER, LeaseRow, item_of
 from runtime.stores.dynamodb.schema import INDEX
 from runtime.stores.dynamodb.values import BadRow, Item, Value
 
@@ -46,6 +47,7 @@ class LeaseTable:
         """`tokens` gives texts, none twice."""
         self.calls = calls
         self.tokens = tokens
+        self._rows = RowReader()
         self._index_at = -inf
         """When to ask the index again that could not be asked."""
 
@@ -54,7 +56,7 @@ class LeaseTable:
     async def scan(self, *, consistent: bool = False) -> Snapshot:
         """Everything: leases, workers, the lock, the version."""
         items = await self._pages("Scan", {"ConsistentRead": consistent})
-        return self.understood(lambda: parse_table(items))
+        return self.understood(lambda: parse_table(items, self._rows.read))
 
     async def keys_of(self, worker: str) -> list[str]:
         """The leases that name `worker` as their owner, or their next one, by the index, which lags behind a little.
@@ -80,7 +82,7 @@ class LeaseTable:
 
     async def get(self, key: str) -> LeaseRow | None:
         item = await self._item(key)
-        return None if item is None else self.understood(lambda: parse_lease(item), row=key)
+        return None if item is None else self.understood(lambda: self._rows.read(item), row=key)
 
     async def lock(self) -> LockRow | None:
         item = await self._item(LEADER)
@@ -93,13 +95,13 @@ class LeaseTable:
         for start in range(0, len(new), MOST_TOGETHER):
             await self._create_together(new[start : start + MOST_TOGETHER])
 
-    async def write(self, key: str, change: Change, *, token: str, counter: int | None) -> LeaseRow | Refused:
+    async def write(self, key: str, change: Expressions, *, token: str, counter: int | None) -> LeaseRow | Refused:
         """`token` and `counter`: what `change` leaves in the row; without a counter the token alone tells that it is ours."""
         try:
             answer = await self._update(key, change)
         except ClientError as error:
             item = row_of(error)
-            row = None if item is None else self.understood(lambda: parse_lease(item), row=key)
+            row = None if item is None else self.understood(lambda: self._rows.read(item), row=key)
             ours = row is not None and row.write == token and counter in (None, row.counter)
             return row if row is not None and ours else Refused(row)
         return self._lease(answer["Attributes"])
@@ -197,7 +199,7 @@ class LeaseTable:
         where = f"state table {self.calls.table} in {self.calls.region}"
         raise StateError(f"{where}: TransactWriteItems: other workers write the same rows; it is tried again")
 
-    async def _update(self, key: str, change: Change) -> Mapping[str, Any]:
+    async def _update(self, key: str, change: Expressions) -> Mapping[str, Any]:
         returned = {"ReturnValues": "ALL_NEW", "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
         return await self.calls.call("UpdateItem", {"Key": _key(key), **change.expressions(), **returned})
 
@@ -217,7 +219,7 @@ class LeaseTable:
         return True
 
     def _lease(self, item: Item) -> LeaseRow:
-        row = self.understood(lambda: parse_lease(item), row=str(item.get(KEY, {}).get("S")))
+        row = self.understood(lambda: self._rows.read(item), row=str(item.get(KEY, {}).get("S")))
         if row is None:
             raise self.unreadable(f"row {item.get(KEY)} has become another entity")
         return row
