@@ -1,4 +1,4 @@
-"""Thousands of simulations, each drawn from its seed. ESM_SEEDS says how many (default 2,000), ESM_FIRST_SEED where they begin."""
+"""Thousands of simulations, each drawn from its seed. ESM_SEEDS says how many (default 1,200), ESM_FIRST_SEED where they begin."""
 
 import os
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tests.simulation.run import simulate
 from tests.simulation.scenario import draw
 from tests.simulation.stores import InTable
 
-SEEDS: Final = int(os.environ.get("ESM_SEEDS", "2000"))
+SEEDS: Final = int(os.environ.get("ESM_SEEDS", "1200"))
 FIRST: Final = int(os.environ.get("ESM_FIRST_SEED", "0"))
 _PARTS: Final = 8
 _CHUNK: Final = 10
