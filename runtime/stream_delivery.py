@@ -90,7 +90,6 @@ class StreamDelivery:
             done = await self.end_window() if now is None else await self._deliver(now, lane)
             if not done:
                 return False
-            await self.checkpoints.advance()
         return True
 
     async def end_window(self, *, early: bool = False) -> bool:
@@ -180,8 +179,8 @@ class StreamDelivery:
             if window is not None and isinstance(outcome, Succeeded):
                 self.checkpoints.window = window.with_state(outcome.response["state"])
             self._finish(decision.settled)
-            if self.checkpoints.window is not None or decision.discarded:  # more is to follow that takes its time
-                await self.checkpoints.advance()
+            if self.checkpoints.window is not None:
+                await self.checkpoints.advance()  # a state is kept before anything is made of it
             if self.checkpoints.window is not None and self.checkpoints.window.state_too_large:
                 return await self.end_window(early=True)  # what is pending then opens the same window anew (COM-95)
         return not decision.discarded or await self._discard(batch, decision, lane, outcome, request_id)

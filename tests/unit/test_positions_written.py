@@ -12,7 +12,7 @@ from msgspec import structs
 from handlers.destinations import DestinationError
 from handlers.invoker import Outcome, Succeeded
 from pollers.record import TRIM_HORIZON, Position, Record
-from runtime.core.mapping import RetryPolicy, StreamSettings
+from runtime.core.mapping import BatchLimits, RetryPolicy, StreamSettings
 from runtime.leases import Lease
 from runtime.stores.memory import MemoryStore
 from tests.fakes.stream import STREAM_SPEC
@@ -143,9 +143,28 @@ async def test_what_went_well_is_written_before_a_destination_is_waited_for() ->
 
 
 @virtual_time
-async def test_of_a_tumbling_window_every_state_is_written_before_the_next_invocation() -> None:
-    world = World(store=SlowStore(), settings=StreamSettings(start=TRIM_HORIZON, tumbling_window=30))
-    noting = Noting(world, numbers := world.stream.put("a", 20))
+async def test_what_a_destination_has_taken_is_passed_before_the_rest_is_tried() -> None:
+    """A crash in between would send it once more."""
+    settings = StreamSettings(start=TRIM_HORIZON, retry=RetryPolicy(attempts=0, bisect=True))
+    world = World(store=SlowStore(), settings=settings, destination=FakeDestination())
+    noting = Noting(world, numbers := world.stream.put("a", 2))
+
+    async def fail_the_first(event: dict[str, Any]) -> Outcome:
+        return error() if numbers[0] in noting.note(event) else Succeeded(response=None)
+
+    world.function.handler = fail_the_first
+    async with world.running():
+        await wait(lambda: world.checkpoints().get(S0) == numbers[-1])
+    assert noting.written[-1] == (1, 1)
+
+
+@virtual_time
+async def test_of_a_tumbling_window_the_state_is_written_before_its_last_invocation() -> None:
+    """Also where one batch holds its last records and the first ones of the next."""
+    settings = StreamSettings(start=TRIM_HORIZON, tumbling_window=30)
+    world = World(store=SlowStore(), settings=settings, limits=BatchLimits(records=10, window=60))
+    numbers = world.stream.put("a", 6)
+    noting = Noting(world, numbers)
 
     async def count(event: dict[str, Any]) -> Outcome:
         noting.note(event)
@@ -153,6 +172,7 @@ async def test_of_a_tumbling_window_every_state_is_written_before_the_next_invoc
 
     world.function.handler = count
     async with world.running():
-        await wait(lambda: len(noting.written) >= 3)
+        await anyio.sleep(31)
+        numbers += world.stream.put("a", 4)
         await wait(lambda: world.checkpoints().get(S0) == numbers[-1])
-    assert noting.written[:3] == [(10, 0), (10, 10), (0, 20)]
+    assert noting.written[:3] == [(6, 0), (0, 6), (4, 6)]
