@@ -33,9 +33,12 @@ class Checkpoints:
         self._status = status
         self._telemetry = telemetry
 
-    async def advance(self, finished: tuple[Record, ...]) -> None:
-        """These records have their fate, which was carried out. Returns when that is durable, as far as order allows."""
-        self.progress.finish(finished)
+    def finish(self, records: tuple[Record, ...]) -> None:
+        """These have their fate, which was carried out; `advance` is to follow."""
+        self.progress.finish(records)
+
+    async def advance(self) -> None:
+        """Returns when what is finished is durable, as far as order allows."""
         await self._write(self._due)
 
     async def pin(self, position: Position) -> None:

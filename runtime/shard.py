@@ -299,10 +299,10 @@ class ShardRun:
         while not worked.is_set():
             await self._passed.wait()
             self._passed = anyio.Event()
-            await self._delivery.checkpoints.advance(())
+            await self._delivery.checkpoints.advance()
             with anyio.move_on_after(_WRITE_EVERY):
                 await worked.wait()
-        await self._delivery.checkpoints.advance(())
+        await self._delivery.checkpoints.advance()
 
     def _tell_received(self, records: Sequence[Record], left_out: Sequence[Record], now: float) -> None:
         due = [left for lane in self._lanes if (left := lane.window.remaining(now, since=lane.free_since)) is not None]
@@ -417,11 +417,14 @@ class ShardRun:
                         await lane.changed.wait()
 
     async def _deliver_next(self, lane: _Lane) -> bool:
-        batch = lane.window.take()
+        delivering = self._delivery.deliver(lane.window.take(), lane.number)  # which alone holds the batch
         lane.busy = True
         self._room.set()
         try:
-            return await self._delivery.deliver(batch, lane.number)
+            done = await delivering
+            if done:
+                await self._delivery.checkpoints.advance()
+            return done
         finally:
             lane.busy = False
             lane.free_since = self._now()

@@ -4,9 +4,10 @@ The law: what goes in comes out once, in order; no batch is over the count or th
 travels alone), and none waits past its window.
 """
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Final
 
 from msgspec import Struct
@@ -86,16 +87,12 @@ class BatchWindow:
         received = self._added[0][0] if self._added else 0.0
         if len(self._records) <= self._limits.records and self._bytes <= self._limits.size:
             return Batch(self.drop(), received=received)
-        records, limit = self._records, self._limits.size
-        count, size = 0, ENVELOPE_BYTES - 1
-        for record in islice(records, self._limits.records):
-            more = record.size + 1
-            if count and size + more > limit:
-                break
-            size += more
-            count += 1
+        records = self._records
+        sizes = [record.size + 1 for record in islice(records, self._limits.records)]
+        totals = list(accumulate(sizes, initial=ENVELOPE_BYTES - 1))  # bytes of a batch of so many of them
+        count = max(1, bisect_right(totals, self._limits.size) - 1)
         taken = tuple([records.popleft() for _ in range(count)])
-        self._bytes -= size - ENVELOPE_BYTES + 1
+        self._bytes -= totals[count] - totals[0]
         self._forget(count)
         return Batch(taken, received=received)
 

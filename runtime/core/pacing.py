@@ -12,8 +12,9 @@ MOST_PER_RECEIVE: Final = 10
 """Records that one receive brings at most (SQS-35)."""
 MOST_PARALLEL: Final = 64
 """Receives that fill one large batch together, at most."""
-_MOST_IN_A_ROUND: Final = 8 * MOST_PARALLEL
-"""Receives that are decided on together, at most: each of those that run side by side is followed by a few more."""
+_MOST_IN_A_ROUND: Final = 16 * MOST_PARALLEL
+"""Receives that are decided on together, at most: each of those that run side by side is followed by a few more, until the
+largest batch is full (SQS-35). A round costs a task for each that runs beside the others."""
 
 
 def plan_receives(receives: int, *, full: bool, empty: bool, slots: int) -> int:

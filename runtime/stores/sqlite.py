@@ -4,12 +4,8 @@ The law: every write is part of a transaction that begins with the write lock, s
 and who dies on the way has written nothing. Writes that wait at one moment share a transaction, and are told when it is durable.
 """
 
-import asyncio
-import itertools
 import math
-import queue
 import sqlite3
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -18,12 +14,12 @@ from pathlib import Path
 from typing import Any, Final, Self, TypeAlias, TypeVar
 
 import anyio
-import anyio.lowlevel
 import msgspec
 import msgspec.structs
 
 from pollers.record import Position
 from runtime.leases import Lease, StateError
+from runtime.stores.file_thread import FileThread
 from runtime.stores.sqlite_file import Identity, identify, open_file, resolved, told
 
 T = TypeVar("T")
@@ -31,14 +27,6 @@ T = TypeVar("T")
 _Row: TypeAlias = tuple[str, str, str, str, str | None, str | None, int, str | None, float]
 """In the order of the columns; the last is when the owner last wrote the row, by the clock that all processes of a host share."""
 _LOAD: Final = "SELECT * FROM leases WHERE scope = ? ORDER BY shard"
-_MOST_TOGETHER: Final = 100
-"""Writes in one transaction, which others wait for."""
-_GATHER: Final = 0.005
-"""Seconds to wait at most for as many calls as came together before: a transaction costs as much for many writes as for one."""
-_LOOK_AGAIN: Final = 20
-"""Every so many times, one more is hoped for than came before."""
-_LONGEST_CALL: Final = 15.0
-"""Seconds: three times as long as a call waits for other processes. Then it may or may not have been carried out."""
 _LAST_WORD: Final = 5.0
 _SILENCE: Final = "SELECT shard, written FROM leases WHERE scope = ?"
 _CREATE: Final = "INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
@@ -67,7 +55,7 @@ class SqliteStore:
     A call that has begun is not cut off by cancellation: it ends first, and its caller has the answer.
     """
 
-    def __init__(self, path: Path, thread: "_FileThread", connection: sqlite3.Connection, identity: Identity) -> None:
+    def __init__(self, path: Path, thread: FileThread, connection: sqlite3.Connection, identity: Identity) -> None:
         """For `open`."""
         self._path = path
         self._thread = thread
@@ -79,7 +67,7 @@ class SqliteStore:
     async def open(cls, path: Path) -> AsyncIterator[Self]:
         """Open the file, or make it and its folders when missing. Raises StateError if it cannot be used."""
         path = resolved(path)
-        thread = _FileThread(f"state {path.name}")
+        thread = FileThread(f"state {path.name}")
         try:
             connection, identity = await thread.run(partial(open_file, path))
             try:
@@ -214,117 +202,3 @@ def _row(lease: Lease) -> _Row:
     checkpoint = str(lease.checkpoint)
     seen = (lease.owner, lease.wanted_by, lease.counter, lease.window)
     return lease.scope, lease.shard, parents, checkpoint, *seen, time.monotonic()
-
-
-Together: TypeAlias = Callable[[Sequence[Callable[[sqlite3.Connection], Any]]], list[Any]]
-"""Does several pieces of work at once and gives their values; all of them or none are done."""
-
-
-class _Call:
-    """One piece of work on its way through the thread."""
-
-    __slots__ = ("_answer", "_work", "error", "loop", "together", "value")
-
-    def __init__(self, work: Callable[..., Any], together: Together | None) -> None:
-        """`together`: `work` is for a connection, and is done by this, with others; None: it is for itself, and takes nothing."""
-        self.together = together
-        self.loop = asyncio.get_running_loop()
-        self.value: Any = None
-        self.error: BaseException | None = None
-        self._work = work
-        self._answer: asyncio.Future[Any] = self.loop.create_future()
-
-    async def wait(self) -> Any:
-        with anyio.move_on_after(_LONGEST_CALL, shield=True):
-            return await self._answer
-        raise StateError(f"the state file has not answered for {_LONGEST_CALL:.0f} seconds: see to its disk")
-
-    def do(self) -> None:
-        """In the thread, alone."""
-        try:
-            self.value = self._work() if self.together is None else self.together([self._work])[0]
-        except BaseException as error:  # noqa: BLE001  # whatever it is, it is the caller's
-            self.error = error
-
-    def finish(self) -> None:
-        """On the loop."""
-        if self._answer.done():
-            return
-        if self.error is None:
-            self._answer.set_result(self.value)
-        else:
-            self._answer.set_exception(self.error)
-
-    @staticmethod
-    def do_together(calls: "Sequence[_Call]", together: Together) -> None:
-        """In the thread. When one of them fails nothing was done, and each is done alone to learn which it was."""
-        try:
-            values = together([call._work for call in calls])  # noqa: SLF001  # its own
-        except BaseException:  # noqa: BLE001  # as in `do`
-            for call in calls:
-                call.do()
-        else:
-            for call, value in zip(calls, values, strict=True):
-                call.value = value
-
-
-class _FileThread:
-    """A thread that does one thing after the other; writes that wait together are one transaction.
-
-    Of our own because it costs half of what a thread of anyio's pool costs for each call, and keeps the order even if a caller is
-    torn away. A daemon: a disk that hangs must not keep the process from ending, and a transaction cut off is none.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
-        threading.Thread(target=self._serve, name=name, daemon=True).start()
-
-    async def run(self, work: Callable[..., Any], *, together: Together | None = None) -> Any:
-        await anyio.lowlevel.checkpoint_if_cancelled()
-        call = _Call(work, together)
-        self._calls.put(call)
-        return await call.wait()
-
-    def end(self) -> None:
-        """Let the thread end after what it was given; does not wait for it."""
-        self._calls.put(None)
-
-    def _serve(self) -> None:
-        more, expected, rounds = True, 1, 0
-        while more:
-            first = self._calls.get()
-            if first is None:
-                return
-            calls = [first]
-            rounds += 1
-            hoped_for = expected + (rounds % _LOOK_AGAIN == 0)
-            more = self._gather(calls, hoped_for)
-            expected = max(len(calls), expected - 1)
-            for together, group in itertools.groupby(calls, key=lambda call: call.together):
-                self._do(list(group), together)
-
-    def _gather(self, calls: list[_Call], hoped_for: int) -> bool:
-        """Add what waits; and wait a little for as many as are hoped for, so that they cost one transaction. False at the end."""
-        until = time.monotonic() + _GATHER
-        with suppress(queue.Empty):
-            while len(calls) < _MOST_TOGETHER:
-                wait = until - time.monotonic() if len(calls) < hoped_for else 0.0
-                call = self._calls.get(timeout=wait) if wait > 0 else self._calls.get_nowait()
-                if call is None:
-                    return False
-                calls.append(call)
-        return True
-
-    def _do(self, calls: Sequence[_Call], together: Together | None) -> None:
-        if together is None or len(calls) == 1:
-            for call in calls:
-                call.do()
-        else:
-            _Call.do_together(calls, together)
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            calls[0].loop.call_soon_threadsafe(_finish_all, calls)
-
-
-def _finish_all(calls: Sequence[_Call]) -> None:
-    for call in calls:
-        call.finish()

@@ -50,7 +50,7 @@ def test_parallel_receives_never_ask_for_much_more_than_fits() -> None:
     for parallel, full, missing in product(range(1, 20), (False, True), (0, 1, 9, 10, 11, 20, 21, 99, 100, 101, 10_000)):
         for room, mean_size in product((0, 1, 9, 10, 99, 100, 1000, 10**6), (1, 7, 10, 1000)):
             planned = plan_round(parallel, full=full, missing=missing, room=room, mean_size=mean_size)
-            assert 1 <= planned <= 512
+            assert 1 <= planned <= 1024
             assert planned <= (2 * parallel if full else 1)
             if planned > 1:
                 assert (planned - 1) * MOST_PER_RECEIVE < missing, "the last receive has something to bring"
@@ -58,8 +58,8 @@ def test_parallel_receives_never_ask_for_much_more_than_fits() -> None:
 
 
 def test_parallel_receives_grow_as_far_as_the_batch_needs() -> None:
-    for missing in range(1, 6000, 7):
+    for missing in range(1, 12_000, 13):
         grown = 1
         for _ in range(10):
             grown = plan_round(grown, full=True, missing=missing, room=10**9, mean_size=1)
-        assert grown == min(512, -(-missing // MOST_PER_RECEIVE))
+        assert grown == min(1024, -(-missing // MOST_PER_RECEIVE))

@@ -1,0 +1,212 @@
+"""The thread of a state file: everything in order, together what waits together, and no caller left without a word."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from runtime.leases import StateError
+from runtime.stores import file_thread
+from runtime.stores.file_thread import FileThread
+from tests.fakes.virtual_time import virtual_time
+
+
+class File:
+    """What is written, one after the other, and how many at a time."""
+
+    def __init__(self) -> None:
+        self.thread = FileThread("test file")
+        self.written: list[str] = []
+        self.sizes: list[int] = []
+        self._nothing = sqlite3.connect(":memory:", check_same_thread=False)
+
+    async def write(self, word: str) -> int:
+        """How many were written when it was."""
+
+        def add(connection: sqlite3.Connection) -> int:  # noqa: ARG001  what a store would write to
+            self.written.append(word)
+            return len(self.written)
+
+        place: int = await self.thread.run(add, together=self._together)
+        return place
+
+    async def write_alone(self, word: str) -> None:
+        await self.thread.run(partial(self.written.append, word))
+
+    def _together(self, works: Sequence[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
+        self.sizes.append(len(works))
+        return [work(self._nothing) for work in works]
+
+
+@asynccontextmanager
+async def opened() -> AsyncIterator[File]:
+    file = File()
+    try:
+        yield file
+    finally:
+        file.thread.end()
+
+
+async def turns(count: int = 10) -> None:
+    for _ in range(count):
+        await anyio.lowlevel.checkpoint()
+
+
+async def test_what_is_asked_for_is_done_in_that_order_however_much_waits() -> None:
+    words = [str(number) for number in range(2 * file_thread._MOST_TOGETHER + 50)]
+    async with opened() as file:
+        async with anyio.create_task_group() as tasks:
+            for number, word in enumerate(words):
+                tasks.start_soon(file.write_alone if number in (1, 200) else file.write, word)
+        assert file.written == words
+        assert 1 < max(file.sizes) <= file_thread._MOST_TOGETHER
+
+
+async def test_a_call_waits_for_as_many_as_came_together_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened() as file:
+        async with anyio.create_task_group() as tasks:  # the first goes at once, the others are together when it is done
+            for word in "abc":
+                tasks.start_soon(file.write, word)
+        monkeypatch.setattr(file_thread, "_GATHER", 60.0)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(file.write, "d")
+            await turns()
+            assert file.sizes == [1, 2]
+            tasks.start_soon(file.write, "e")
+        assert file.sizes == [1, 2, 2]
+
+
+async def test_who_comes_alone_now_waits_a_moment_and_is_soon_not_kept_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened() as file:
+        async with anyio.create_task_group() as tasks:
+            for word in "abcd":
+                tasks.start_soon(file.write, word)
+        assert file.sizes == [1, 3]
+        monkeypatch.setattr(file_thread, "_GATHER", 0.0001)
+        for word in "ef":
+            await file.write(word)
+        monkeypatch.setattr(file_thread, "_GATHER", 60.0)
+        with anyio.fail_after(30):
+            await file.write("g")
+        assert file.written == [*"abcdefg"]
+
+
+async def test_every_so_often_one_more_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else callers who come one after the other, each a little late, would never be together."""
+    async with opened() as file:
+        for _ in range(file_thread._LOOK_AGAIN):
+            await file.write("x")
+        monkeypatch.setattr(file_thread, "_GATHER", 60.0)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(file.write, "x")
+            await turns()
+            tasks.start_soon(file.write, "x")
+        assert file.sizes[-1] == 2
+
+
+async def test_a_caller_that_is_cancelled_waits_for_the_answer_and_has_it() -> None:
+    going_on = threading.Event()
+    async with opened() as file:
+        places: list[int] = []
+
+        async def write(word: str) -> None:
+            places.append(await file.write(word))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(file.thread.run, going_on.wait)
+            await turns()
+            tasks.start_soon(write, "a")
+            tasks.start_soon(write, "b")
+            await turns()
+            tasks.cancel_scope.cancel()
+            await turns_shielded()
+            assert places == []
+            going_on.set()
+        assert (places, file.written) == ([1, 2], ["a", "b"])
+
+
+async def test_a_caller_that_is_cancelled_as_the_answer_comes_has_it() -> None:
+    async with opened() as file:
+        take_back, places = file.thread._take_back, list[int]()
+
+        def cancel_and_take_back(calls: Sequence[Any]) -> None:
+            tasks.cancel_scope.cancel()
+            take_back(calls)
+
+        file.thread._take_back = cancel_and_take_back  # type: ignore[method-assign]  # both in one turn of the loop
+
+        async def write() -> None:
+            places.append(await file.write("a"))
+
+        began = anyio.current_time()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(write)
+        assert places == [1]
+        assert anyio.current_time() - began < 10, "it was there already"
+
+
+async def turns_shielded() -> None:
+    with anyio.CancelScope(shield=True):
+        await turns()
+
+
+async def test_a_caller_that_is_torn_away_gets_no_answer_and_costs_the_others_nothing() -> None:
+    """Who cancels a task without a scope asks once only: it must go."""
+    going_on = threading.Event()
+    async with opened() as file, anyio.create_task_group() as tasks:
+        tasks.start_soon(file.thread.run, going_on.wait)
+        await turns()
+        torn = asyncio.ensure_future(file.write("a"))
+        tasks.start_soon(file.write, "b")
+        await turns()
+        torn.cancel()
+        await turns()
+        assert torn.cancelled()
+        going_on.set()
+        assert await file.write("c") == 3
+        assert file.written == ["a", "b", "c"]
+
+
+@virtual_time
+async def test_a_disk_that_hangs_is_told_to_every_caller_in_its_time() -> None:
+    going_on = threading.Event()
+    file, told = File(), dict[str, float]()
+    loop = asyncio.get_running_loop()
+
+    async def write(word: str, after: float) -> None:
+        await anyio.sleep(after)
+        began = loop.time()
+        with pytest.raises(StateError, match="has not answered for 15 seconds: see to its disk"):
+            await file.write(word)
+        told[word] = loop.time() - began
+
+    async def hang() -> None:
+        with pytest.raises(StateError):
+            await file.thread.run(going_on.wait)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(hang)
+        tasks.start_soon(write, "a", 0.0)
+        tasks.start_soon(write, "b", 5.0)
+    going_on.set()
+    assert told == {"a": 15.0, "b": 15.0}
+
+
+async def test_what_was_asked_for_before_the_end_is_still_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_thread, "_GATHER", 60.0)
+    file = File()
+    file.thread._hoped_for = 9
+    async with anyio.create_task_group() as tasks:
+        for word in "ab":
+            tasks.start_soon(file.write, word)
+        await turns()
+        assert file.written == []
+        file.thread.end()
+    assert file.written == ["a", "b"]
