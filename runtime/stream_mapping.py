@@ -221,7 +221,7 @@ class _StreamMapping:
         start = self._parts.settings.start if first else TRIM_HORIZON
         if start == LATEST and shard.closed:
             start = SHARD_END
-        return Lease(scope=self._parts.scope, shard=shard.id, parents=shard.parents, checkpoint=start)
+        return Lease(scope=self._parts.scope, shard=shard.id, parents=shard.parents, checkpoint=start, keys=shard.keys)
 
     async def _follow(self, look: Look, shards: TaskGroup) -> None:
         self._show(look)

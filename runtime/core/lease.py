@@ -21,6 +21,10 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     wanted_by: str | None = None
     """A worker that asks the owner to hand it over."""
     counter: int = 0
+    keys: tuple[int, int] | None = None
+    """The first and the last hash key of the shard, where its source says; not every state keeps them, nor the next."""
+    throughput: float | None = None
+    """KB of data that were read of it in a second lately, for others to know; None: nobody has said."""
 
     @property
     def ended(self) -> bool:

@@ -303,7 +303,8 @@ class FakeReader:
         ended = last and shard.closed_at is not None and not (had_more and stream.late_end(shard.id))
         stream.reads.append(Read(now, shard.id, limit, tuple(record.id for record in page), ended))
         behind = 0.0 if last else max(0.0, now - shard.records[end].arrived)
-        return ShardPage(records=page, ended=ended, more=not last, behind=behind, pushed=stream.pushed)
+        size = sum(record.size for record in page)
+        return ShardPage(records=page, ended=ended, more=not last, behind=behind, size=size, pushed=stream.pushed)
 
     def close(self) -> None:
         self.closed = True

@@ -170,6 +170,8 @@ def _held(lease: Lease, token: str) -> Change:
     change = Change()
     change.when(change.equal(rows.COUNTER, values.number(lease.counter)))
     change.set(_after(lease, token))
+    if lease.throughput is not None:
+        change.set({rows.THROUGHPUT: rows.throughput_of(lease.throughput)})
     if lease.owner is None:
         _is_nobodys(change, lease)
         return change.set({rows.UNCLAIMED: values.number(lease.counter + 1)})
