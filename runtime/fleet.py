@@ -36,6 +36,8 @@ _SURVEY: Final = 0.2
 """Between looks of a leader at all rows."""
 _BEAT: Final = 0.3
 """Between heartbeats, of the lock and of the worker."""
+_OFTEN: Final = 20.0
+"""Seconds between words at most: for Java a worker is gone that was not heard of for a minute."""
 _RESIDENCY: Final = 3.0
 """Times the failover time that a lease stays with its owner, until it is moved for balance."""
 _MISSED: Final = 0.4
@@ -59,14 +61,21 @@ class Fleet:
         failover: float,
         time_limit: float,
         clock: Callable[[], float],
+        load: Callable[[], tuple[float, ...]] = tuple,
         telemetry: StreamTelemetry,
     ) -> None:
-        """`time_limit`: of the function, in seconds. `clock`: seconds since the epoch, for others to read."""
+        """`time_limit`: of the function, in seconds. `clock`: seconds since the epoch, for others to read.
+
+        `load`: the last values of the processor's, in percent; none where it is not known.
+        """
         self._rows = rows
         self._worker = worker
         self._failover = failover
         self._time_limit = time_limit
         self._clock = clock
+        self._load = load
+        self._by_load = False
+        """Java's workers tell their load, so we do: its leader compares a worker only with its like."""
         self._telemetry = telemetry
         self._began = now()
         self._surveyed = -inf
@@ -137,8 +146,8 @@ class Fleet:
 
     async def run(self) -> None:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._run_steadily, self._beat, _LEADER, name="beat the leader's lock")
-            tasks.start_soon(self._run_steadily, self._say_alive, _WORD, name="say that we live")
+            tasks.start_soon(self._run_steadily, self._beat, _LEADER, self._failover * _BEAT, name="beat the leader's lock")
+            tasks.start_soon(self._run_steadily, self._say_alive, _WORD, self._saying_every, name="say that we live")
 
     async def leave(self) -> None:
         self._leaving = True
@@ -159,13 +168,17 @@ class Fleet:
 
     # beside the rounds
 
-    async def _run_steadily(self, act: Callable[[], Awaitable[None]], who: str) -> None:
+    @property
+    def _saying_every(self) -> float:
+        return min(self._failover * _BEAT, _OFTEN)
+
+    async def _run_steadily(self, act: Callable[[], Awaitable[None]], who: str, every: float) -> None:
         while True:
             began = now()
             try:
                 await act()
                 self._telemetry.state_answered(who=who)
-                pause = self._failover * _BEAT
+                pause = every
             except StateError as error:
                 self._telemetry.state_failed(error, who=who)
                 pause = self._failover * _LOOK
@@ -178,8 +191,21 @@ class Fleet:
     async def _say_alive(self) -> None:
         async with self._saying:
             if not self._leaving:
-                self._word = Word(at=int(self._clock()), every=self._failover * _BEAT)
+                self._by_load = await self._is_by_load()
+                load = self._load()
+                self._word = Word(at=int(self._clock()), every=self._saying_every, load=load if self._by_load else ())
                 await self._rows.report(self._worker, self._word)
+
+    async def _is_by_load(self) -> bool:
+        """Others do as the leader does: one of Java by what its machine tells, one of ours by what Java's workers tell."""
+        leader = self._leadership.leader
+        if leader is None:  # we have not looked yet
+            lock = await self._rows.lock()
+            leader = None if lock is None else lock.owner
+        if leader is None or self._leadership.leads:
+            return self._by_load
+        word = await self._rows.word(leader)
+        return self._by_load if word is None else bool(word.load)
 
     async def _take_back_word(self) -> None:
         """A row that somebody of our name has written since stays."""
@@ -216,6 +242,8 @@ class Fleet:
         if dead is not None:
             quiet |= {lease.shard: inf for lease in survey.leases if dead in (lease.owner, lease.wanted_by)}
         living = self._sights.living(survey, quiet, dead={dead} if dead else ())
+        of_java = [word for worker, word in survey.workers.items() if worker in living and word.every is None]
+        self._by_load = any(word.load for word in of_java)
         plan = plan_assignments(
             survey.leases,
             sorted(living | {self._worker}),

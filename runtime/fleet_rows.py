@@ -27,6 +27,8 @@ class Word(Struct, frozen=True, kw_only=True):
     """Seconds since the epoch, on its own clock."""
     every: float | None = None
     """Seconds after which it gives the next. None: it does not say (KCL: 30)."""
+    load: tuple[float, ...] = ()
+    """The last values of its processor's load, in percent. Empty: it does not tell, and Java balances by what its leases say."""
 
 
 class Survey(Struct, frozen=True, kw_only=True):
@@ -91,6 +93,10 @@ class FleetRows(Protocol):
 
     async def unlock(self, lock: LeaderLock) -> bool:
         """False: it was not ours any more."""
+        ...
+
+    async def word(self, worker: str) -> Word | None:
+        """Its last; None: there is none. What was written just now may be missing."""
         ...
 
     async def report(self, worker: str, word: Word) -> None: ...

@@ -60,6 +60,7 @@ def _sharing(parts: StreamParts, telemetry: StreamTelemetry) -> Sharing:
         failover=parts.failover,
         time_limit=parts.function.timeout,
         clock=parts.clock,
+        load=parts.load,
         telemetry=telemetry,
     )
 

@@ -149,6 +149,8 @@ class World:
     spec: StreamSpec = STREAM_SPEC
     reads: int = 256
     """Reads of shards at once."""
+    load: Callable[[], tuple[float, ...]] = tuple
+    """Of the processor of every worker."""
 
     def policy(self, **changes: Any) -> "World":
         self.settings = StreamSettings(start=self.settings.start, retry=RetryPolicy(**changes))
@@ -187,6 +189,7 @@ class World:
             store=wire,
             fleet=to_fleet,
             worker=name,
+            load=self.load,
             limiter=self.limiter,
             drain=drain,
             status=status,

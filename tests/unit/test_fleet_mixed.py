@@ -28,9 +28,11 @@ VERSION = {
 class Java:
     """A worker of KCL as far as a table shows it: told what to write."""
 
-    def __init__(self, world: OnTable, name: str = "java-1") -> None:
+    def __init__(self, world: OnTable, name: str = "java-1", load: tuple[float, ...] = ()) -> None:
+        """`load`: of its processor, in percent; it tells none off EC2, ECS and EKS."""
         self.client = world.client
         self.name = name
+        self.load = load
         self._versions = count(1)
 
     async def make(self, *shards: str) -> None:
@@ -74,8 +76,8 @@ class Java:
             row = {
                 "leaseKey": {"S": self.name},
                 "entityType": {"S": "WORKER_METRIC_STATS"},
-                "opr": {"M": {}},
-                "sts": {"M": {}},
+                "opr": {"M": {"C": {"L": [{"N": "100"}]}} if self.load else {}},
+                "sts": {"M": {"C": {"L": [{"N": str(value)} for value in self.load]}} if self.load else {}},
                 "lut": {"N": str(int(wall_clock()))},
                 "slu": {"N": str(int(wall_clock()))},
                 "sup": {"N": "1"},
@@ -142,10 +144,13 @@ def lease(shard: str) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def under_java(shards: int) -> AsyncIterator[tuple[OnTable, Java, FakeStreamWorker, list[str]]]:
-    """Ours works in a fleet that Java leads, and has been for a while."""
+async def under_java(
+    shards: int, *, load: tuple[float, ...] = ()
+) -> AsyncIterator[tuple[OnTable, Java, FakeStreamWorker, list[str]]]:
+    """Ours works in a fleet that Java leads, and has been for a while. `load`: what Java tells of its processor."""
     world = fleet_of(shards)
-    java = Java(world)
+    world.load = lambda: (12.5, 25.0)
+    java = Java(world, load=load)
     names = sorted(world.stream.shards)
     await java.make(*names)
     async with anyio.create_task_group() as tasks:
@@ -171,6 +176,73 @@ async def test_under_a_leader_of_java_ours_leads_nothing_reports_itself_and_prom
         assert "sup" not in row
         assert wall_clock() - int(row["lut"]["N"]) < 5
         assert java.row("Migration3.0") == VERSION
+
+
+TOLD = {"M": {"C": {"L": [{"N": "12.5"}, {"N": "25"}]}}}
+"""The load of ours."""
+
+
+@virtual_time
+async def test_under_a_leader_of_java_that_tells_its_load_ours_tells_it_as_well() -> None:
+    """KCL's leader compares a worker only with those that have the same metric (tests/kcl/golden/README.md, 4)."""
+    async with under_java(1, load=(90.0,)) as (_, java, _, _):
+        row = java.row("w1")
+        assert row["sts"] == TOLD
+        assert row["opr"] == {"M": {"C": {"L": [{"N": "100"}]}}}
+        java.load = ()
+        await anyio.sleep(35)
+        assert java.row("w1")["sts"] == java.row("w1")["opr"] == {"M": {}}
+
+
+@virtual_time
+async def test_a_load_that_cannot_be_known_is_not_told() -> None:
+    async with under_java(1, load=(90.0,)) as (world, java, worker, _):
+        worker.drain.begin()
+        await worker.ended.wait()
+        world.load = tuple
+        async with anyio.create_task_group() as tasks:
+            other = world.start(tasks, "w2")
+            await anyio.sleep(FAILOVER)
+            assert java.row("w2")["sts"] == java.row("w2")["opr"] == {"M": {}}
+            other.drain.begin()
+
+
+@virtual_time
+async def test_our_workers_tell_their_load_under_a_leader_of_ours_while_java_workers_tell_theirs() -> None:
+    """So that what Java finds when it comes to lead can be compared; else it would take its time over our rows."""
+    world = fleet_of(2)
+    world.load = lambda: (12.5, 25.0)
+    java = Java(world, load=(50.0,))
+    await java.make()
+    async with anyio.create_task_group() as tasks:
+        workers = [world.start(tasks, name) for name in ("w1", "w2")]
+        await anyio.sleep(3 * FAILOVER)
+        assert [java.row(name)["sts"] for name in ("w1", "w2")] == [{"M": {}}] * 2, "nobody of Java is there"
+        with anyio.move_on_after(40):
+            await java.live()
+        assert [java.row(name)["sts"] for name in ("w1", "w2")] == [TOLD] * 2
+        await anyio.sleep(90)
+        assert [java.row(name)["sts"] for name in ("w1", "w2")] == [{"M": {}}] * 2, "it is gone"
+        for worker in workers:
+            worker.drain.begin()
+
+
+@virtual_time
+async def test_a_lease_tells_what_is_read_of_its_shard_as_java_measures_it() -> None:
+    """KB in a second, six decimals; each renewal counts as much as all before it; none as long as nothing was read."""
+    async with under_java(2) as (world, java, worker, names):
+        for name in names:
+            await java.assign(name, "w1")
+        await wait(lambda: works_on(worker) == set(names), within=3)
+        for _ in range(60):
+            world.stream.put("a", shard=names[0], size=2048)
+            await anyio.sleep(1)
+        assert 1.8 < float(java.row(names[0])["throughputKBps"]["N"]) < 2.2
+        assert "throughputKBps" not in java.row(names[1])
+        await anyio.sleep(10)
+        assert float(java.row(names[0])["throughputKBps"]["N"]) < 0.6
+        await anyio.sleep(200)
+        assert float(java.row(names[0])["throughputKBps"]["N"]) == 0
 
 
 @virtual_time

@@ -36,7 +36,7 @@ class TableFleet:
 
     async def survey(self) -> Survey:
         leases, snapshot = await self._scoped.survey()
-        workers = {row.worker: Word(at=row.updated, every=row.every) for row in snapshot.workers if not row.failing}
+        workers = {row.worker: _word_of(row) for row in snapshot.workers if not row.failing}
         return Survey(leases=tuple(leases), workers=workers)
 
     async def assign(self, lease: Lease, to: str) -> bool:
@@ -87,9 +87,14 @@ class TableFleet:
         ours = seen is not None and (seen.version == lock.version or self.wrote(seen))
         return seen is not None and ours and await self._table.release_lock(_row_of(seen))
 
+    async def word(self, worker: str) -> Word | None:
+        await self._scoped.prepare()
+        row = await self._table.worker(worker)
+        return None if row is None else _word_of(row)
+
     async def report(self, worker: str, word: Word) -> None:
         await self._scoped.prepare()
-        await self._table.report_worker(WorkerRow(worker=worker, updated=word.at, every=word.every))
+        await self._table.report_worker(WorkerRow(worker=worker, updated=word.at, every=word.every, load=word.load))
 
     async def forget(self, worker: str, word: Word) -> None:
         await self._table.forget_worker(WorkerRow(worker=worker, updated=word.at))
@@ -104,6 +109,10 @@ class TableFleet:
 
         await run_together([partial(get, key) for key in keys])
         return [found[key] for key in keys if key in found]
+
+
+def _word_of(row: WorkerRow) -> Word:
+    return Word(at=row.updated, every=row.every, load=row.load)
 
 
 def _lock_of(row: LockRow) -> LeaderLock:
