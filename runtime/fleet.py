@@ -8,7 +8,7 @@ nothing is given to it any more.
 Everybody's silence is judged by what the observer saw stand still on its own clock.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from math import inf
 from typing import Final
@@ -19,6 +19,7 @@ from runtime.clock import now
 from runtime.core.fleet_plan import Assignment, plan_assignments
 from runtime.core.lease import Lease
 from runtime.core.lease_plan import unfinished_parents
+from runtime.fleet_cleanup import clean_up
 from runtime.fleet_lock import Leadership
 from runtime.fleet_rows import FleetRows, FleetSeen, LeaderLock, Survey, Word
 from runtime.fleet_sights import Sights
@@ -78,7 +79,7 @@ class Fleet:
         """Java's workers tell their load, so we do: its leader compares a worker only with its like."""
         self._telemetry = telemetry
         self._began = now()
-        self._surveyed = -inf
+        self._surveyed = self._cleaned = -inf
         self._leadership = Leadership(rows, worker=worker, failover=failover)
         self._survey = Survey()
         self._sights = Sights(failover=failover, clock=clock)
@@ -127,7 +128,9 @@ class Fleet:
         if self._leadership.leads and (now() - self._surveyed >= self._failover * _SURVEY or not self._survey.leases):
             await self._lead()
         named = await self._rows.owned(self._worker, known=held)
-        ours = [lease for lease in named if self._is_ours(lease)]
+        ended = [lease for lease in named if lease.ended and lease.owner == self._worker] if self._leadership.foreign else []
+        await self._clean_up(ended)
+        ours = [lease for lease in named if self._is_ours(lease) and lease not in ended]
         take = tuple(ours) if self._leadership.may_take else ()
         self._named = {lease.shard: self._named[lease.shard] for lease in named}
         rows = {lease.shard: lease for lease in self._survey.leases if self._leadership.leads}
@@ -266,6 +269,11 @@ class Fleet:
             self._telemetry.lease_assigned(each.lease.shard, to=each.to, before=each.lease.owner, asks=each.asks)
 
     # our own leases
+
+    async def _clean_up(self, ended: Sequence[Lease]) -> None:
+        if ended and now() - self._cleaned >= self._failover:
+            self._cleaned = now()
+            await clean_up(self._rows, ended)
 
     def _is_ours(self, lease: Lease) -> bool:
         """Whether a lease that has our name, and that we do not hold, is to be taken.

@@ -73,6 +73,10 @@ class FleetRows(Protocol):
         """Ask its owner to hand it over, if it still has it and nobody asked. False: it is not so."""
         ...
 
+    async def delete(self, lease: Lease) -> None:
+        """If its counter is as seen."""
+        ...
+
     async def describe_children(self, shard: str, children: Sequence[str]) -> None:
         """Write into its row which shards follow on a shard; their rows are there."""
         ...

@@ -15,7 +15,7 @@ from pollers.errors import SourceError, SourceUnavailable
 from pollers.record import LATEST, SHARD_END, TRIM_HORIZON, Shard
 from runtime.clock import loop_clock
 from runtime.core.backoff import backoff
-from runtime.core.lease_plan import unfinished_parents
+from runtime.core.lease_plan import passed_shards, unfinished_parents
 from runtime.core.mapping import MappingState
 from runtime.fleet import Fleet
 from runtime.fleet_rows import FleetRows
@@ -165,7 +165,8 @@ class _StreamMapping:
             return False
         leases = await self._parts.store.load(self._parts.scope)
         known = {lease.shard for lease in leases}
-        new = [self._new_lease(shard, first=not known) for shard in listed if shard.id not in known]
+        done = known | passed_shards(leases, {shard.id: shard.parents for shard in listed})
+        new = [self._new_lease(shard, first=not known) for shard in listed if shard.id not in done]
         forgotten = self._forgotten(leases, {shard.id for shard in listed})
         if new:
             await self._parts.store.create(new)

@@ -14,6 +14,8 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     parents: tuple[str, ...] = ()
     checkpoint: Position
     """How far the shard is done; where reading begins if nothing is done yet."""
+    children: tuple[str, ...] = ()
+    """Where the state knows them: of a shard that was read to its end, by a worker of a fleet."""
     window: str | None = None
     """The open tumbling window as of the checkpoint, as JSON."""
     owner: str | None = None

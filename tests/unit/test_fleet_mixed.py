@@ -104,12 +104,20 @@ class Java:
             looked = anyio.current_time() if anyio.current_time() - looked >= _LOOK else looked
             await anyio.sleep(3.3)
 
+    async def put(self, shard: str, checkpoint: str, *, owner: str | None = None, **sets: str) -> None:
+        """A row as Java leaves it; `sets`: parents and children."""
+        row = lease(shard) | {"checkpoint": {"S": checkpoint}} | {name: {"SS": [shard]} for name, shard in sets.items()}
+        await self.client.put_item(TableName=TABLE, Item=row | ({"leaseOwner": {"S": owner}} if owner else {}))
+
     async def renew(self, shard: str) -> int:
         answer = await self._update(shard, "ADD leaseCounter :one")
         return int(answer["Attributes"]["leaseCounter"]["N"])
 
     async def assign(self, shard: str, worker: str) -> None:
         await self._update(shard, "SET leaseOwner = :worker REMOVE checkpointOwner ADD leaseCounter :one", worker=worker)
+
+    async def delete(self, shard: str) -> None:
+        await self.client.delete_item(TableName=TABLE, Key={"leaseKey": {"S": shard}})
 
     async def start_hand_off(self, shard: str, worker: str) -> None:
         owner = self.row(shard)["leaseOwner"]["S"]
@@ -348,4 +356,56 @@ async def test_a_worker_of_java_under_our_leader_gets_its_share_has_time_to_find
         died = anyio.current_time()
         await wait(lambda: len(works_on(worker)) == 6, within=60)
         assert anyio.current_time() - died <= FAILOVER + FAILOVER / 3
+        worker.drain.begin()
+
+
+@virtual_time
+async def test_the_row_of_an_ended_shard_of_ours_is_deleted_once_its_children_have_begun_and_its_parents_are_gone() -> None:
+    """LeaseCleanupManager.cleanupLeaseForCompletedShard. Java's leader counts each such row as work."""
+    async with under_java(1) as (world, java, worker, (child,)):
+        await java.put("s-old", "SHARD_END", childShardIds="s-ended")
+        await java.put("s-ended", "SHARD_END", owner="w1", parentShardId="s-old", childShardIds=child)
+        before = java.row("s-ended")
+        await anyio.sleep(3 * FAILOVER)
+        assert java.row("s-ended") == before, "nothing is written to it while it waits for its turn"
+        await java.delete("s-old")
+        await anyio.sleep(3 * FAILOVER)
+        assert java.row("s-ended") == before, "its child is at TRIM_HORIZON"
+        await java.put(child, "5", owner="java-1")
+        await wait(lambda: "s-ended" not in world.client.items(TABLE), within=2 * FAILOVER)
+        assert works_on(worker) == set()
+        assert java.row(child)["checkpoint"] == {"S": "5"}
+
+
+@virtual_time
+async def test_the_row_of_an_ended_shard_stays_when_a_child_has_none_or_it_names_none() -> None:
+    async with under_java(1) as (_, java, _, (child,)):
+        await java.put("s-ended", "SHARD_END", owner="w1", childShardIds="s-missing")
+        await java.put("s-nameless", "SHARD_END", owner="w1")
+        await java.put(child, "5", owner="java-1")
+        await anyio.sleep(3 * FAILOVER)
+        assert java.row("s-ended")["checkpoint"] == java.row("s-nameless")["checkpoint"] == {"S": "SHARD_END"}
+
+
+@virtual_time
+async def test_a_shard_whose_row_java_has_cleaned_up_is_not_read_again_when_ours_comes_to_lead() -> None:
+    """Kinesis shows a closed shard for as long as its records are kept; KCL deletes its row within minutes."""
+    world = fleet_of(1)
+    java = Java(world)
+    (first,) = world.stream.shards
+    await java.make()
+    world.stream.put("a", 5)
+    second, _ = world.stream.split(first)
+    third, fourth = world.stream.split(second)
+    read = world.stream.put("a", 5)
+    for shard in world.stream.open_shards():
+        await java.put(shard, "TRIM_HORIZON", parentShardId=second if shard in (third, fourth) else first)
+    async with anyio.create_task_group() as tasks:
+        worker = world.start(tasks, "w1")
+        await wait(lambda: len(works_on(worker)) == 3)
+        await anyio.sleep(200)
+        assert sorted(chain.from_iterable(world.function.invoked)) == sorted(read)
+        assert {shard for shard, row in world.client.items(TABLE).items() if row["entityType"]["S"] == "LEASE"} == set(
+            world.stream.open_shards()
+        )
         worker.drain.begin()

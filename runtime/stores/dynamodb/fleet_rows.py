@@ -48,6 +48,9 @@ class TableFleet:
     async def ask(self, lease: Lease, to: str) -> bool:
         return await self._scoped.want(lease, to)
 
+    async def delete(self, lease: Lease) -> None:
+        await self._scoped.delete(lease)
+
     async def describe_children(self, shard: str, children: Sequence[str]) -> None:
         await self._table.describe_shard(self._scoped.key(shard), children=tuple(children))
 

@@ -33,6 +33,7 @@ def lease_of(row: LeaseRow, scope: str, *, start: float | None) -> Lease:
         scope=scope,
         shard=row.shard,
         parents=row.parents,
+        children=row.children,
         checkpoint=position_of(row, start=start),
         window=row.window,
         owner=owner,
