@@ -180,6 +180,14 @@ class MixedFleet:
         LOG.info("%s: %.1f s", what, took := anyio.current_time() - began)
         return took
 
+    async def wait_cleaned(self) -> None:
+        """Until there is no row of a shard that has ended."""
+        began = anyio.current_time()
+        while left := [shard for shard, row in (await self.leases()).items() if row["checkpoint"]["S"] == "SHARD_END"]:
+            assert anyio.current_time() - began < _PATIENCE, f"rows of ended shards: {left}\n{self._logs()}"
+            await anyio.sleep(_LOOK_EVERY)
+        LOG.info("no row of an ended shard is left: %.1f s", anyio.current_time() - began)
+
     async def wait_all_seen(self, *, seconds: float = _PATIENCE) -> None:
         """Whatever was put until now, by whomever."""
         everything = set(itertools.chain.from_iterable(self.put.values()))

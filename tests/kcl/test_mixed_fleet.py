@@ -49,6 +49,7 @@ async def test_ours_joins_a_fleet_that_java_leads_leaves_it_again_dies_in_it_and
             await fleet.wait_loads({"java-1": 2, "ours-1": 2}, "ours joins; Java hands over")
             assert await fleet.leader() == "java-1"
             await reshard(fleet, "ours-1")
+            await fleet.wait_cleaned()
             await fleet.stop("ours-1")
             await fleet.wait_loads({"java-1": 4}, "ours is stopped: Java has all again")
             await fleet.wait_replaced("ours-1")
@@ -67,6 +68,10 @@ async def test_ours_joins_a_fleet_that_java_leads_leaves_it_again_dies_in_it_and
             await fleet.wait_loads({"ours-3": 4}, "Java, the leader, is killed: ours leads and has all")
             await fleet.wait_replaced("java-1")
             assert await fleet.leader() == "ours-3"
+            await fleet.stream.split(next(iter(await fleet.owned())))
+            await fleet.wait_loads(
+                {"ours-3": 5}, "a shard splits: ours looks at the stream again, which shows what Java cleaned up"
+            )
         assert fleet.account().balanced, fleet.account()
         assert not fleet.objections
 
