@@ -165,8 +165,10 @@ class _StreamMapping:
             return False
         leases = await self._parts.store.load(self._parts.scope)
         known = {lease.shard for lease in leases}
-        done = known | passed_shards(leases, {shard.id: shard.parents for shard in listed})
+        parents = {shard.id: shard.parents for shard in listed}
+        done = known | passed_shards(leases, parents)
         new = [self._new_lease(shard, first=not known) for shard in listed if shard.id not in done]
+        new.sort(key=lambda lease: len(passed_shards([lease], parents)))  # of many some may be written: the oldest first
         forgotten = self._forgotten(leases, {shard.id for shard in listed})
         if new:
             await self._parts.store.create(new)

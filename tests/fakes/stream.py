@@ -91,6 +91,8 @@ class FakeStream:
     """How many records that were read already come before the next page's own, as after a request that was sent twice."""
     late_end: Callable[[str], bool] = lambda _: False
     """Whether the end of a shard is told by an empty page of its own, after the one with its last records."""
+    youngest_first: bool = False
+    """Listings show children before their parents."""
     pushed: bool = False
     """Records are sent without being asked for: a read waits for them, a second at most."""
     shards: dict[str, FakeShard] = field(default_factory=dict)
@@ -181,11 +183,12 @@ class FakeStream:
         await self._ask("list", "")
         for shard in self.shards.values():
             self._expire(shard)
-        return [
+        shown = [
             Shard(id=shard.id, parents=shard.parents, closed=shard.closed_at is not None)
             for shard in self.shards.values()
             if not shard.gone
         ]
+        return shown[::-1] if self.youngest_first else shown
 
     async def open_shard(self, shard: str, at: Position) -> "FakeReader":
         self.opens.append((self.clock(), shard, at))
