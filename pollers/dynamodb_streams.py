@@ -227,7 +227,8 @@ class DynamodbStream:
             raise no_page(error, on=on) from error
         self._observe("GetRecords", "ok" if records else "empty")
         following = page.NextShardIterator or None
-        return IteratorPage(records=records, next_iterator=following, more=following is not None and bool(records))
+        more = following is not None and bool(records)
+        return IteratorPage(records=records, next_iterator=following, more=more, size=sum([record.size for record in records]))
 
     async def _page_of_shards(self, **page: Any) -> dict[str, Any]:
         client = await self._open()

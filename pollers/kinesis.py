@@ -9,7 +9,7 @@ A position whose records are gone is not refused: Kinesis answers empty pages th
 
 import json
 from binascii import a2b_base64
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -267,7 +267,7 @@ class KinesisStream:
             await self.check_horizon(behind, at, on=on)
         following = page.NextShardIterator or None
         more = following is not None and (behind > 0 or len(records) >= limit)  # also through stretches without a record
-        return IteratorPage(records=records, next_iterator=following, more=more, behind=behind)
+        return IteratorPage(records=records, next_iterator=following, more=more, behind=behind, size=data_size(records))
 
     async def check_horizon(self, behind: float, at: Position, *, on: str) -> None:
         """Raises PositionTrimmed. Asks anew how long records are kept: that may have been changed since."""
@@ -336,8 +336,15 @@ class KinesisStream:
 def _shard(listed: dict[str, Any]) -> Shard:
     """A merged shard has two parents; those that are gone from the listing are named all the same (KIN-40)."""
     parents = (listed.get("ParentShardId"), listed.get("AdjacentParentShardId"))
+    keys = listed.get("HashKeyRange")
     return Shard(
         id=listed["ShardId"],
         parents=tuple(parent for parent in parents if parent),
         closed=listed["SequenceNumberRange"].get("EndingSequenceNumber") is not None,
+        keys=(int(keys["StartingHashKey"]), int(keys["EndingHashKey"])) if keys else None,
     )
+
+
+def data_size(records: Iterable[KinesisRecord]) -> int:
+    """Bytes before they were written as base64."""
+    return sum([len(record.data) for record in records]) * 3 // 4

@@ -24,7 +24,7 @@ from pollers.aws.clients import AwsClients, Observe
 from pollers.aws.event_stream import EventStream
 from pollers.aws.hot import BODY
 from pollers.errors import PositionTrimmed, SourceError, SourceRejected, SourceUnavailable
-from pollers.kinesis import BADLY_FORMED, SHORTEST_RETENTION, KinesisRecord, KinesisStream
+from pollers.kinesis import BADLY_FORMED, SHORTEST_RETENTION, KinesisRecord, KinesisStream, data_size
 from pollers.record import Position, PositionKind, Record, Shard, ShardPage
 from pollers.shard_reading import FOREIGN, beyond, foreign_position
 from pollers.source import ShardReader, StreamFacts
@@ -60,6 +60,8 @@ class Pushed(Struct, frozen=True, kw_only=True):
     behind: float
     """Seconds."""
     ended: bool
+    size: int = 0
+    """As `ShardPage`."""
 
 
 class Subscription(Protocol):
@@ -99,6 +101,8 @@ class FanOutReader:
         """Behind the last event, all of whose records were given out or wait here."""
         self._tell = tell
         self._waiting: deque[Record] = deque()
+        self._size = 0
+        """Of what came since the last page was given out."""
         self._behind: float | None = None
         self._last: Pushed | None = None
         self._subscription: Subscription | None = None
@@ -173,6 +177,7 @@ class FanOutReader:
                 raise
         self._silent, self._failures = 0.0, 0
         self._behind = pushed.behind
+        self._size += pushed.size
         self._waiting.extend(beyond(pushed.records, self._position, precision=self._subscriber.precision))
         if pushed.continues:
             self._continues = Position.after(pushed.continues)
@@ -189,7 +194,8 @@ class FanOutReader:
             self._position = Position.after(records[-1].id)
         ended = self._last is not None and self._last.ended and not waiting
         more = bool(waiting) or (not ended and bool(self._behind))
-        return ShardPage(records=records, ended=ended, more=more, behind=self._behind, pushed=True)
+        size, self._size = self._size, 0
+        return ShardPage(records=records, ended=ended, more=more, behind=self._behind, size=size, pushed=True)
 
     def _nothing(self) -> ShardPage:
         return ShardPage(behind=self._behind, more=bool(self._behind), pushed=True)
@@ -394,4 +400,5 @@ class KinesisSubscription:
         if not ended and not (continues.isascii() and continues.isdigit()):
             raise ValueError(f"ContinuationSequenceNumber is {event.ContinuationSequenceNumber!r}")
         behind = (event.MillisBehindLatest or 0.0) / 1000
-        return Pushed(records=records, continues="" if ended else continues, behind=behind, ended=ended)
+        size = data_size(records)
+        return Pushed(records=records, continues="" if ended else continues, behind=behind, ended=ended, size=size)

@@ -119,6 +119,8 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
     """Shards whose records come before its own: one after a split or a roll-over, two after a merge (KIN-40, DDB-13)."""
     closed: bool = False
     """It takes no more records; what it holds can still be read."""
+    keys: tuple[int, int] | None = None
+    """The first and the last hash key of its records, where the service says."""
 
 
 class ShardPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,5 +134,7 @@ class ShardPage(msgspec.Struct, frozen=True, kw_only=True):
     """More is known to wait, so the next read need not wait either."""
     behind: float | None = None
     """Seconds behind the newest record of the shard, where the source says (MillisBehindLatest)."""
+    size: int = 0
+    """About how many bytes of data came, as the service counts them."""
     pushed: bool = False
     """What comes next is sent without being asked for, and the next read waits for it by itself: it needs no pace."""

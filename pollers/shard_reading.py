@@ -31,6 +31,8 @@ class IteratorPage:
     """None at the end of the shard."""
     more: bool = False
     behind: float | None = None
+    size: int = 0
+    """As `ShardPage`."""
 
 
 class IteratorStream(Protocol):
@@ -74,7 +76,8 @@ class IteratorReader:
         if records:
             self._position = Position.after(records[-1].id)
         self._iterator = page.next_iterator
-        return ShardPage(records=tuple(records), ended=page.next_iterator is None, more=page.more, behind=page.behind)
+        ended = page.next_iterator is None
+        return ShardPage(records=tuple(records), ended=ended, more=page.more, behind=page.behind, size=page.size)
 
     async def _page(self, iterator: str, limit: int) -> IteratorPage:
         """Takes one new iterator if the old one is stale, never a second: a service that refuses those too is in trouble."""

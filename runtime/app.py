@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import Final
 
 import anyio
 from anyio.abc import TaskStatus
@@ -18,6 +20,7 @@ from pollers import QUEUES
 from pollers.aws.clients import AwsClients
 from pollers.sqs import SqsQueue
 from runtime.config import Config, DynamodbState, SqliteState
+from runtime.core.cpu_load import CpuLoad
 from runtime.core.mapping import EventSourceMapping, MappingState
 from runtime.drain import Drain
 from runtime.fan_out_telemetry import FanOutTelemetry
@@ -36,6 +39,9 @@ from runtime.stream_mapping import StreamParts, run_stream_mapping
 from runtime.stream_parts import scope_of, starts_of
 from runtime.supervisor import Supervised, supervise
 from runtime.telemetry import MappingTelemetry, Telemetry
+
+_LOAD_WINDOW: Final = 3.0
+"""Times the failover time: what a value of the processor's load is about. KCL's half minute, where that is ten seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +191,7 @@ class Worker:
             store=store,
             fleet=store.fleet(scope_of(mapping)) if isinstance(store, DynamodbStore) else None,
             worker=worker.id,
+            load=CpuLoad(_text_of, time.monotonic, window=worker.failover * _LOAD_WINDOW).percent,
             limiter=self._limiters.get(mapping.function),
             drain=self._drain,
             status=status,
@@ -217,6 +224,14 @@ class Worker:
     def _slots(self, mapping: EventSourceMapping) -> Slots:
         maximum = mapping.maximum_concurrency or DEFAULT_CONCURRENCY
         return Slots(maximum, self._limiters.get(mapping.function), sharing=self._sharing[mapping.function])
+
+
+def _text_of(path: str) -> str | None:
+    """Of a small file of the system; None where there is none."""
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return None
 
 
 def _polls(status: MappingStatus) -> bool:

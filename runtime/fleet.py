@@ -8,7 +8,7 @@ nothing is given to it any more.
 Everybody's silence is judged by what the observer saw stand still on its own clock.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from math import inf
 from typing import Final
@@ -19,6 +19,7 @@ from runtime.clock import now
 from runtime.core.fleet_plan import Assignment, plan_assignments
 from runtime.core.lease import Lease
 from runtime.core.lease_plan import unfinished_parents
+from runtime.fleet_cleanup import clean_up
 from runtime.fleet_lock import Leadership
 from runtime.fleet_rows import FleetRows, FleetSeen, LeaderLock, Survey, Word
 from runtime.fleet_sights import Sights
@@ -36,6 +37,8 @@ _SURVEY: Final = 0.2
 """Between looks of a leader at all rows."""
 _BEAT: Final = 0.3
 """Between heartbeats, of the lock and of the worker."""
+_OFTEN: Final = 20.0
+"""Seconds between words at most: for Java a worker is gone that was not heard of for a minute."""
 _RESIDENCY: Final = 3.0
 """Times the failover time that a lease stays with its owner, until it is moved for balance."""
 _MISSED: Final = 0.4
@@ -60,17 +63,24 @@ class Fleet:
         failover: float,
         time_limit: float,
         clock: Callable[[], float],
+        load: Callable[[], tuple[float, ...]] = tuple,
         telemetry: StreamTelemetry,
     ) -> None:
-        """`time_limit`: of the function, in seconds. `clock`: seconds since the epoch, for others to read."""
+        """`time_limit`: of the function, in seconds. `clock`: seconds since the epoch, for others to read.
+
+        `load`: the last values of the processor's, in percent; none where it is not known.
+        """
         self._rows = rows
         self._worker = worker
         self._failover = failover
         self._time_limit = time_limit
         self._clock = clock
+        self._load = load
+        self._by_load = False
+        """Java's workers tell their load, so we do: its leader compares a worker only with its like."""
         self._telemetry = telemetry
         self._began = now()
-        self._surveyed = -inf
+        self._surveyed = self._cleaned = -inf
         self._leadership = Leadership(rows, worker=worker, failover=failover)
         self._survey = Survey()
         self._sights = Sights(failover=failover, clock=clock)
@@ -142,7 +152,9 @@ class Fleet:
         if self._leadership.leads and (now() - self._surveyed >= self._failover * _SURVEY or not self._survey.leases):
             await self._lead()
         named = await self._rows.owned(self._worker, known=held)
-        ours = [lease for lease in named if self._is_ours(lease)]
+        ended = [lease for lease in named if lease.ended and lease.owner == self._worker] if self._leadership.foreign else []
+        await self._clean_up(ended)
+        ours = [lease for lease in named if self._is_ours(lease) and lease not in ended]
         take = tuple(ours) if self._leadership.may_take else ()
         self._named = {lease.shard: self._named[lease.shard] for lease in named}
         rows = {lease.shard: lease for lease in self._survey.leases if self._leadership.leads}
@@ -162,8 +174,8 @@ class Fleet:
 
     async def run(self) -> None:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._run_steadily, self._beat, _LEADER, name="beat the leader's lock")
-            tasks.start_soon(self._run_steadily, self._say_alive, _WORD, name="say that we live")
+            tasks.start_soon(self._run_steadily, self._beat, _LEADER, self._failover * _BEAT, name="beat the leader's lock")
+            tasks.start_soon(self._run_steadily, self._say_alive, _WORD, self._saying_every, name="say that we live")
 
     async def leave(self) -> None:
         self._leaving = True
@@ -184,13 +196,17 @@ class Fleet:
 
     # beside the rounds
 
-    async def _run_steadily(self, act: Callable[[], Awaitable[None]], who: str) -> None:
+    @property
+    def _saying_every(self) -> float:
+        return min(self._failover * _BEAT, _OFTEN)
+
+    async def _run_steadily(self, act: Callable[[], Awaitable[None]], who: str, every: float) -> None:
         while True:
             began = now()
             try:
                 await act()
                 self._telemetry.state_answered(who=who)
-                pause = self._failover * _BEAT
+                pause = every
             except StateError as error:
                 self._telemetry.state_failed(error, who=who)
                 pause = self._failover * _LOOK
@@ -206,8 +222,21 @@ class Fleet:
         await self._saw.wait()
         async with self._saying:
             if not self._leaving and now() - self._looked < self._failover:
-                self._word = Word(at=int(self._clock()), every=self._failover * _BEAT)
+                self._by_load = await self._is_by_load()
+                load = self._load()
+                self._word = Word(at=int(self._clock()), every=self._saying_every, load=load if self._by_load else ())
                 await self._rows.report(self._worker, self._word)
+
+    async def _is_by_load(self) -> bool:
+        """Others do as the leader does: one of Java by what its machine tells, one of ours by what Java's workers tell."""
+        leader = self._leadership.leader
+        if leader is None:  # we have not looked yet
+            lock = await self._rows.lock()
+            leader = None if lock is None else lock.owner
+        if leader is None or self._leadership.leads:
+            return self._by_load
+        word = await self._rows.word(leader)
+        return self._by_load if word is None else bool(word.load)
 
     async def _take_back_word(self) -> None:
         """A row that somebody of our name has written since stays."""
@@ -250,6 +279,8 @@ class Fleet:
         if dead is not None:
             quiet |= {lease.shard: inf for lease in survey.leases if dead == (lease.owner or lease.wanted_by)}
         living = self._sights.living(survey, quiet, dead={dead} if dead else ())
+        of_java = [word for worker, word in survey.workers.items() if worker in living and word.every is None]
+        self._by_load = any(word.load for word in of_java)
         plan = plan_assignments(
             survey.leases,
             sorted(living | {self._worker} if self._blind_since is None else living - {self._worker}),
@@ -279,6 +310,11 @@ class Fleet:
             self._telemetry.lease_assigned(each.lease.shard, to=each.to, before=each.lease.owner, asks=each.asks)
 
     # our own leases
+
+    async def _clean_up(self, ended: Sequence[Lease]) -> None:
+        if ended and now() - self._cleaned >= self._failover:
+            self._cleaned = now()
+            await clean_up(self._rows, ended)
 
     def _is_ours(self, lease: Lease) -> bool:
         """Whether a lease that has our name, and that we do not hold, is to be taken.

@@ -28,6 +28,8 @@ class Word(Struct, frozen=True, kw_only=True):
     """Seconds since the epoch, on its own clock."""
     every: float | None = None
     """Seconds after which it gives the next. None: it does not say (KCL: 30)."""
+    load: tuple[float, ...] = ()
+    """The last values of its processor's load, in percent. Empty: it does not tell, and Java balances by what its leases say."""
 
 
 class Survey(Struct, frozen=True, kw_only=True):
@@ -74,6 +76,10 @@ class FleetRows(Protocol):
         """Ask its owner to hand it over, if it still has it and nobody asked. False: it is not so."""
         ...
 
+    async def delete(self, lease: Lease) -> None:
+        """If its counter is as seen."""
+        ...
+
     async def describe_children(self, shard: str, children: Sequence[str]) -> None:
         """Write into its row which shards follow on a shard; their rows are there."""
         ...
@@ -94,6 +100,10 @@ class FleetRows(Protocol):
 
     async def unlock(self, lock: LeaderLock) -> bool:
         """False: it was not ours any more."""
+        ...
+
+    async def word(self, worker: str) -> Word | None:
+        """Its last; None: there is none. What was written just now may be missing."""
         ...
 
     async def report(self, worker: str, word: Word) -> None: ...

@@ -6,13 +6,18 @@ takes it waits as long from when it saw that write, so there are never two who b
 
 from collections.abc import Callable, Sequence
 from math import inf
+from typing import Final
 
 import anyio
+from msgspec.structs import replace
 
 from pollers.record import Position
 from runtime.clock import now
 from runtime.leases import Lease, LeaseStore, StateError
 from runtime.stream_telemetry import StreamTelemetry
+
+_MEASURED: Final = 0.25
+"""Of the failover time, at least, between two measurements of a shard's throughput: renewals are a third apart."""
 
 
 class HeldLease:
@@ -41,6 +46,9 @@ class HeldLease:
         self._failover = failover
         self._bound = bound
         self._hand_over = hand_over
+        self._read = 0
+        """Bytes, since:"""
+        self._read_since = now()
         self._asked: float | None = None
         """When the write began whose answer first said that another worker is to have it."""
 
@@ -73,6 +81,20 @@ class HeldLease:
         asked = lease.wanted_by not in (None, lease.owner)
         self._asked = (began if self._asked is None else self._asked) if asked else None
 
+    def read(self, size: int) -> None:
+        """So many bytes of its data came."""
+        self._read += size
+
+    def measured(self) -> Lease:
+        """With its throughput of late, as KCL has it: each renewal counts as much as all before it."""
+        moment, before = now(), self.lease.throughput
+        elapsed = moment - self._read_since
+        if elapsed < self._failover * _MEASURED or (before is None and not self._read):
+            return self.lease
+        rate = self._read / 1024 / elapsed
+        self._read, self._read_since = 0, moment
+        return replace(self.lease, throughput=rate if before is None else (rate + before) / 2)
+
     async def check(self) -> None:
         """Returns only while the lease is ours. To be asked, inside its scope, before whatever only the owner may do."""
         if not self.ours:
@@ -101,7 +123,7 @@ class HeldLease:
             if (position, window) == (self.lease.checkpoint, self.lease.window):
                 return False
             began = now()
-            lease = await self._store.checkpoint(self.lease, position, window=window)
+            lease = await self._store.checkpoint(self.measured(), position, window=window)
             if lease is None:
                 self.lose()
                 await self.check()
@@ -189,7 +211,7 @@ class LeaseKeeper:
             held.lock.acquire_nowait()
         try:
             began = now()
-            rows = await self._store.renew([held.lease for held in due])
+            rows = await self._store.renew([held.measured() for held in due])
             failures = []
             for held, row in zip(due, rows, strict=True):
                 if row is None:

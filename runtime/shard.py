@@ -243,6 +243,7 @@ class ShardRun:
         self._status.last_read = self._status.alive = now
         self._status.in_vain = 0
         self._status.behind = page.behind
+        self._held.read(page.size)
         records = self._cut_repeated(page.records)
         read = len(records)
         if self._parts.spec.expand is not None:

@@ -15,7 +15,7 @@ from pollers.errors import SourceError, SourceUnavailable
 from pollers.record import LATEST, SHARD_END, TRIM_HORIZON, Shard
 from runtime.clock import loop_clock
 from runtime.core.backoff import backoff
-from runtime.core.lease_plan import unfinished_parents
+from runtime.core.lease_plan import passed_shards, unfinished_parents
 from runtime.core.mapping import MappingState
 from runtime.fleet import Fleet
 from runtime.fleet_rows import FleetRows
@@ -60,6 +60,7 @@ def _sharing(parts: StreamParts, telemetry: StreamTelemetry) -> Sharing:
         failover=parts.failover,
         time_limit=parts.function.timeout,
         clock=parts.clock,
+        load=parts.load,
         telemetry=telemetry,
     )
 
@@ -169,7 +170,10 @@ class _StreamMapping:
             return False
         leases = await self._parts.store.load(self._parts.scope)
         known = {lease.shard for lease in leases}
-        new = [self._new_lease(shard, first=not known) for shard in listed if shard.id not in known]
+        parents = {shard.id: shard.parents for shard in listed}
+        done = known | passed_shards(leases, parents)
+        new = [self._new_lease(shard, first=not known) for shard in listed if shard.id not in done]
+        new.sort(key=lambda lease: len(passed_shards([lease], parents)))  # of many some may be written: the oldest first
         forgotten = self._forgotten(leases, {shard.id for shard in listed})
         if new:
             await self._parts.store.create(new)
@@ -226,7 +230,7 @@ class _StreamMapping:
         start = self._parts.settings.start if first else TRIM_HORIZON
         if start == LATEST and shard.closed:
             start = SHARD_END
-        return Lease(scope=self._parts.scope, shard=shard.id, parents=shard.parents, checkpoint=start)
+        return Lease(scope=self._parts.scope, shard=shard.id, parents=shard.parents, checkpoint=start, keys=shard.keys)
 
     async def _follow(self, look: Look, shards: TaskGroup) -> None:
         self._show(look)

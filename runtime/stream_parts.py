@@ -40,6 +40,8 @@ class StreamParts:
     """Set where workers share shards through a leader; else each plans alone."""
     worker: str
     """Our name on leases."""
+    load: Callable[[], tuple[float, ...]] = tuple
+    """The last values of the processor's load in percent; none where it is not known."""
     limiter: anyio.CapacityLimiter | None
     """What all mappings of the function share (ReservedConcurrentExecutions)."""
     drain: Drain

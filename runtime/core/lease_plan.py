@@ -32,6 +32,22 @@ def unfinished_parents(lease: Lease, leases: Mapping[str, Lease]) -> tuple[str, 
     return tuple(parent for parent in lease.parents if parent in leases and not leases[parent].ended)
 
 
+def passed_shards(leases: Collection[Lease], parents: Mapping[str, Collection[str]]) -> set[str]:
+    """All that come before a shard that has a row. `parents`: of the shards that the stream shows.
+
+    One of them without a row was read to its end and its row deleted, as KCL does within minutes, or was never to be read (a
+    fleet of Java that began at LATEST has rows of open shards alone): a new row would have it read from its beginning.
+    """
+    passed: set[str] = set()
+    todo = [parent for lease in leases for parent in (*lease.parents, *parents.get(lease.shard, ()))]
+    while todo:
+        shard = todo.pop()
+        if shard not in passed:
+            passed.add(shard)
+            todo += parents.get(shard, ())
+    return passed
+
+
 def plan_leases(
     leases: Sequence[Lease],
     *,

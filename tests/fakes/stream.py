@@ -91,6 +91,8 @@ class FakeStream:
     """How many records that were read already come before the next page's own, as after a request that was sent twice."""
     late_end: Callable[[str], bool] = lambda _: False
     """Whether the end of a shard is told by an empty page of its own, after the one with its last records."""
+    youngest_first: bool = False
+    """Listings show children before their parents."""
     pushed: bool = False
     """Records are sent without being asked for: a read waits for them, a second at most."""
     shards: dict[str, FakeShard] = field(default_factory=dict)
@@ -181,11 +183,12 @@ class FakeStream:
         await self._ask("list", "")
         for shard in self.shards.values():
             self._expire(shard)
-        return [
+        shown = [
             Shard(id=shard.id, parents=shard.parents, closed=shard.closed_at is not None)
             for shard in self.shards.values()
             if not shard.gone
         ]
+        return shown[::-1] if self.youngest_first else shown
 
     async def open_shard(self, shard: str, at: Position) -> "FakeReader":
         self.opens.append((self.clock(), shard, at))
@@ -303,7 +306,8 @@ class FakeReader:
         ended = last and shard.closed_at is not None and not (had_more and stream.late_end(shard.id))
         stream.reads.append(Read(now, shard.id, limit, tuple(record.id for record in page), ended))
         behind = 0.0 if last else max(0.0, now - shard.records[end].arrived)
-        return ShardPage(records=page, ended=ended, more=not last, behind=behind, pushed=stream.pushed)
+        size = sum(record.size for record in page)
+        return ShardPage(records=page, ended=ended, more=not last, behind=behind, size=size, pushed=stream.pushed)
 
     def close(self) -> None:
         self.closed = True

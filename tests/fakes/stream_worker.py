@@ -150,6 +150,8 @@ class World:
     reads: int = 256
     """Reads of shards at once."""
     arn: str = STREAM_ARN
+    load: Callable[[], tuple[float, ...]] = tuple
+    """Of the processor of every worker."""
 
     def policy(self, **changes: Any) -> "World":
         self.settings = StreamSettings(start=self.settings.start, retry=RetryPolicy(**changes))
@@ -188,6 +190,7 @@ class World:
             store=wire,
             fleet=to_fleet,
             worker=name,
+            load=self.load,
             limiter=self.limiter,
             drain=drain,
             status=status,

@@ -5,7 +5,7 @@ from itertools import product
 
 from pollers.record import SHARD_END, TRIM_HORIZON, Position
 from runtime.core.lease import Lease
-from runtime.core.lease_plan import LeasePlan, plan_leases, unfinished_parents
+from runtime.core.lease_plan import LeasePlan, passed_shards, plan_leases, unfinished_parents
 
 FAILOVER = 10.0
 
@@ -36,6 +36,16 @@ def taken(planned: LeasePlan) -> set[str]:
 
 def wanted(planned: LeasePlan) -> set[str]:
     return {each.shard for each in planned.want}
+
+
+def test_what_comes_before_a_row_is_passed_however_long_ago_and_nothing_else() -> None:
+    """KCL deletes rows of ended shards that the stream still shows, and begins at LATEST with rows of open shards alone."""
+    shown = {"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c"), "e": ("d",), "f": ("d",), "new": ()}
+    assert passed_shards([lease("e", "d")], shown) == {"a", "b", "c", "d"}
+    assert passed_shards([lease("e")], shown) == {"a", "b", "c", "d"}, "also of a row that does not name them"
+    assert passed_shards([lease("b", "a"), lease("new")], shown) == {"a"}
+    assert passed_shards([lease("e", "gone")], {}) == {"gone"}
+    assert passed_shards([], shown) == set()
 
 
 def test_a_worker_that_is_alone_takes_everything() -> None:

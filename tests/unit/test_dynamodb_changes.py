@@ -21,6 +21,7 @@ LEASES = st.builds(
     owner=st.none() | NAMES,
     wanted_by=st.none() | NAMES,
     counter=st.integers(min_value=0, max_value=2**70),
+    throughput=st.none() | st.floats(min_value=0, max_value=1e5),
 )
 
 

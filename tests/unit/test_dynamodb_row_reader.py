@@ -23,6 +23,7 @@ ITEMS = st.fixed_dictionaries(
         "checkpoint": st.sampled_from([{"S": "5"}, {"S": "5"}, {"S": "6"}, {"S": ""}]),
         "leaseCounter": st.sampled_from(NUMBERS),
         "esmWrite": st.sampled_from(TEXTS),
+        "throughputKBps": st.sampled_from([*NUMBERS, {"N": "0.5"}]),
         "leaseOwner": st.sampled_from(TEXTS),
         "esmUnclaimed": st.sampled_from(NUMBERS),
         "entityType": st.sampled_from([{"S": "LEASE"}, {"S": "LEASE"}, {"S": "WORKER_METRIC_STATS"}]),

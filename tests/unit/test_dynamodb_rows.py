@@ -14,6 +14,7 @@ from runtime.stores.dynamodb import fleet, lock
 from runtime.stores.dynamodb.leases import lease_of, row_of
 from runtime.stores.dynamodb.rows import LeaseRow, item_of, multi_stream_key, parse_lease
 from runtime.stores.dynamodb.values import BadRow
+from tests.kcl.golden_rows import golden_row
 
 JAVA: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "kcl_rows.json").read_text())
 LEASES = [name for name, row in JAVA.items() if row["entityType"]["S"] == "LEASE"]
@@ -204,6 +205,31 @@ def test_only_a_fleet_of_version_3_without_a_way_back_is_joined(version: str) ->
 def test_a_workers_row_is_javas_own_but_for_the_promise_to_move_tables() -> None:
     java = {name: value for name, value in JAVA["report-metrics"].items() if name not in ("leaseKey", "sup", "slu")}
     assert fleet.WorkerRow(worker="java-1", updated=1795676221).written() == java
+
+
+def test_a_worker_that_tells_its_load_does_so_as_java_does_on_ec2() -> None:
+    java = golden_row("cpu-report-metrics")
+    read = fleet.parse_worker(java)
+    assert read.load == (100.0,) * 6 + (99.748744,) + (100.0,) * 3
+    written = read.written()
+    assert written.keys() == java.keys() - {"leaseKey", "sup", "slu"}
+    assert [float(value["N"]) for value in written["sts"]["M"]["C"]["L"]] == list(read.load)
+    assert written["opr"] == {"M": {"C": {"L": [{"N": "100"}]}}}, "KCL's own, but for one that was set"
+
+
+def test_a_new_lease_is_javas_own_with_the_hash_keys_of_its_shard() -> None:
+    java = golden_row("create-lease")
+    keys = (0, 85070591730234615865843651857942052862)
+    ours = item_of(row_of(Lease(scope=SCOPE, shard=java["leaseKey"]["S"], checkpoint=TRIM_HORIZON, keys=keys), source="arn"))
+    assert ours == java | {"esmSource": {"S": "arn"}}
+
+
+def test_a_new_lease_of_a_tables_stream_is_its_adapters_own() -> None:
+    """Every lease has the hash range from 0 to 1 there."""
+    java = golden_row("table-create-lease")
+    arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/t/stream/2026"
+    ours = item_of(row_of(Lease(scope=f"m {arn}", shard=java["leaseKey"]["S"], checkpoint=TRIM_HORIZON), source=arn))
+    assert ours == java | {"esmSource": {"S": arn}, "entityType": {"S": "LEASE"}}, "the adapter is of the time before entityType"
 
 
 def test_a_worker_whose_last_sample_is_minus_one_is_failing() -> None:

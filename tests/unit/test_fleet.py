@@ -447,3 +447,27 @@ def test_what_was_given_to_a_worker_that_has_left_is_given_to_another_at_once() 
     times = {"quiet": {"s": 0.1}, "resident": {"s": 0.1}, "handing": {"s": 0.1}}
     (plan,) = plan_assignments([given], ["here"], failover=FAILOVER, residency=30, patience=60, **times)
     assert (plan.to, plan.asks) == ("here", False)
+
+
+@virtual_time
+async def test_rows_are_made_from_the_oldest_shard_on_so_that_a_crash_between_them_passes_none() -> None:
+    """A shard without a row that comes before one with a row counts as done; a hundred rows are made in one step."""
+    world = fleet_of(60)
+    world.stream.youngest_first = True
+    old = [*world.stream.shards]
+    put = [record for shard in old for record in world.stream.put("a", shard=shard)]
+    for shard in old:
+        world.stream.split(shard)
+    written = 0
+
+    async def fail_in_between(operation: str, _: Mapping[str, Any]) -> None:
+        nonlocal written
+        written += operation == "TransactWriteItems"
+        if operation == "TransactWriteItems" and written == 2:
+            raise ReadTimeoutError(endpoint_url="http://table")
+
+    world.client.before = fail_in_between
+    async with world.running():
+        await anyio.sleep(30)
+        assert len(world.leases()) == 180
+        await wait(lambda: {*chain.from_iterable(world.function.invoked)} >= {*put}, within=60)

@@ -28,9 +28,11 @@ VERSION = {
 class Java:
     """A worker of KCL as far as a table shows it: told what to write."""
 
-    def __init__(self, world: OnTable, name: str = "java-1") -> None:
+    def __init__(self, world: OnTable, name: str = "java-1", load: tuple[float, ...] = ()) -> None:
+        """`load`: of its processor, in percent; it tells none off EC2, ECS and EKS."""
         self.client = world.client
         self.name = name
+        self.load = load
         self._versions = count(1)
 
     async def make(self, *shards: str) -> None:
@@ -77,8 +79,8 @@ class Java:
             row = {
                 "leaseKey": {"S": self.name},
                 "entityType": {"S": "WORKER_METRIC_STATS"},
-                "opr": {"M": {}},
-                "sts": {"M": {}},
+                "opr": {"M": {"C": {"L": [{"N": "100"}]}} if self.load else {}},
+                "sts": {"M": {"C": {"L": [{"N": str(value)} for value in self.load]}} if self.load else {}},
                 "lut": {"N": str(int(wall_clock()))},
                 "slu": {"N": str(int(wall_clock()))},
                 "sup": {"N": "1"},
@@ -105,12 +107,20 @@ class Java:
             looked = anyio.current_time() if anyio.current_time() - looked >= _LOOK else looked
             await anyio.sleep(3.3)
 
+    async def put(self, shard: str, checkpoint: str, *, owner: str | None = None, **sets: str) -> None:
+        """A row as Java leaves it; `sets`: parents and children."""
+        row = lease(shard) | {"checkpoint": {"S": checkpoint}} | {name: {"SS": [shard]} for name, shard in sets.items()}
+        await self.client.put_item(TableName=TABLE, Item=row | ({"leaseOwner": {"S": owner}} if owner else {}))
+
     async def renew(self, shard: str) -> int:
         answer = await self._update(shard, "ADD leaseCounter :one")
         return int(answer["Attributes"]["leaseCounter"]["N"])
 
     async def assign(self, shard: str, worker: str) -> None:
         await self._update(shard, "SET leaseOwner = :worker REMOVE checkpointOwner ADD leaseCounter :one", worker=worker)
+
+    async def delete(self, shard: str) -> None:
+        await self.client.delete_item(TableName=TABLE, Key={"leaseKey": {"S": shard}})
 
     async def start_hand_off(self, shard: str, worker: str) -> None:
         owner = self.row(shard)["leaseOwner"]["S"]
@@ -145,10 +155,13 @@ def lease(shard: str) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def under_java(shards: int) -> AsyncIterator[tuple[OnTable, Java, FakeStreamWorker, list[str]]]:
-    """Ours works in a fleet that Java leads, and has been for a while."""
+async def under_java(
+    shards: int, *, load: tuple[float, ...] = ()
+) -> AsyncIterator[tuple[OnTable, Java, FakeStreamWorker, list[str]]]:
+    """Ours works in a fleet that Java leads, and has been for a while. `load`: what Java tells of its processor."""
     world = fleet_of(shards)
-    java = Java(world)
+    world.load = lambda: (12.5, 25.0)
+    java = Java(world, load=load)
     names = sorted(world.stream.shards)
     await java.make(*names)
     async with anyio.create_task_group() as tasks:
@@ -174,6 +187,73 @@ async def test_under_a_leader_of_java_ours_leads_nothing_reports_itself_and_prom
         assert "sup" not in row
         assert wall_clock() - int(row["lut"]["N"]) < 5
         assert java.row("Migration3.0") == VERSION
+
+
+TOLD = {"M": {"C": {"L": [{"N": "12.5"}, {"N": "25"}]}}}
+"""The load of ours."""
+
+
+@virtual_time
+async def test_under_a_leader_of_java_that_tells_its_load_ours_tells_it_as_well() -> None:
+    """KCL's leader compares a worker only with those that have the same metric (tests/kcl/golden/README.md, 4)."""
+    async with under_java(1, load=(90.0,)) as (_, java, _, _):
+        row = java.row("w1")
+        assert row["sts"] == TOLD
+        assert row["opr"] == {"M": {"C": {"L": [{"N": "100"}]}}}
+        java.load = ()
+        await anyio.sleep(35)
+        assert java.row("w1")["sts"] == java.row("w1")["opr"] == {"M": {}}
+
+
+@virtual_time
+async def test_a_load_that_cannot_be_known_is_not_told() -> None:
+    async with under_java(1, load=(90.0,)) as (world, java, worker, _):
+        worker.drain.begin()
+        await worker.ended.wait()
+        world.load = tuple
+        async with anyio.create_task_group() as tasks:
+            other = world.start(tasks, "w2")
+            await anyio.sleep(FAILOVER)
+            assert java.row("w2")["sts"] == java.row("w2")["opr"] == {"M": {}}
+            other.drain.begin()
+
+
+@virtual_time
+async def test_our_workers_tell_their_load_under_a_leader_of_ours_while_java_workers_tell_theirs() -> None:
+    """So that what Java finds when it comes to lead can be compared; else it would take its time over our rows."""
+    world = fleet_of(2)
+    world.load = lambda: (12.5, 25.0)
+    java = Java(world, load=(50.0,))
+    await java.make()
+    async with anyio.create_task_group() as tasks:
+        workers = [world.start(tasks, name) for name in ("w1", "w2")]
+        await anyio.sleep(3 * FAILOVER)
+        assert [java.row(name)["sts"] for name in ("w1", "w2")] == [{"M": {}}] * 2, "nobody of Java is there"
+        with anyio.move_on_after(40):
+            await java.live()
+        assert [java.row(name)["sts"] for name in ("w1", "w2")] == [TOLD] * 2
+        await anyio.sleep(90)
+        assert [java.row(name)["sts"] for name in ("w1", "w2")] == [{"M": {}}] * 2, "it is gone"
+        for worker in workers:
+            worker.drain.begin()
+
+
+@virtual_time
+async def test_a_lease_tells_what_is_read_of_its_shard_as_java_measures_it() -> None:
+    """KB in a second, six decimals; each renewal counts as much as all before it; none as long as nothing was read."""
+    async with under_java(2) as (world, java, worker, names):
+        for name in names:
+            await java.assign(name, "w1")
+        await wait(lambda: works_on(worker) == set(names), within=3)
+        for _ in range(60):
+            world.stream.put("a", shard=names[0], size=2048)
+            await anyio.sleep(1)
+        assert 1.8 < float(java.row(names[0])["throughputKBps"]["N"]) < 2.2
+        assert "throughputKBps" not in java.row(names[1])
+        await anyio.sleep(10)
+        assert 0.1 < float(java.row(names[0])["throughputKBps"]["N"]) < 0.6
+        await anyio.sleep(200)
+        assert float(java.row(names[0])["throughputKBps"]["N"]) == 0
 
 
 @virtual_time
@@ -314,3 +394,57 @@ async def test_in_a_table_of_several_streams_ours_takes_what_is_of_its_own_strea
         worker.drain.begin()
         await worker.ended.wait()
         tasks.cancel_scope.cancel()
+
+
+@virtual_time
+async def test_the_row_of_an_ended_shard_of_ours_is_deleted_once_its_children_have_begun_and_its_parents_are_gone() -> None:
+    """LeaseCleanupManager.cleanupLeaseForCompletedShard. Java's leader counts each such row as work."""
+    async with under_java(1) as (world, java, worker, (child,)):
+        await java.put("s-old", "SHARD_END", childShardIds="s-ended")
+        await java.put("s-ended", "SHARD_END", owner="w1", parentShardId="s-old", childShardIds=child)
+        await java.put(child, "5", owner="java-1")
+        before = java.row("s-ended")
+        await anyio.sleep(3 * FAILOVER)
+        assert java.row("s-ended") == before, "its parent has a row; and nothing is written to it meanwhile"
+        await java.put(child, "TRIM_HORIZON", owner="java-1")
+        await java.delete("s-old")
+        await anyio.sleep(3 * FAILOVER)
+        assert java.row("s-ended") == before, "its child has not begun"
+        await java.put(child, "5", owner="java-1")
+        await wait(lambda: "s-ended" not in world.client.items(TABLE), within=2 * FAILOVER)
+        assert works_on(worker) == set()
+        assert java.row(child)["checkpoint"] == {"S": "5"}
+
+
+@virtual_time
+async def test_the_row_of_an_ended_shard_stays_when_a_child_has_none_or_it_names_none() -> None:
+    async with under_java(1) as (_, java, _, (child,)):
+        await java.put("s-ended", "SHARD_END", owner="w1", childShardIds="s-missing")
+        await java.put("s-nameless", "SHARD_END", owner="w1")
+        await java.put(child, "5", owner="java-1")
+        await anyio.sleep(3 * FAILOVER)
+        assert java.row("s-ended")["checkpoint"] == java.row("s-nameless")["checkpoint"] == {"S": "SHARD_END"}
+
+
+@virtual_time
+async def test_a_shard_whose_row_java_has_cleaned_up_is_not_read_again_when_ours_comes_to_lead() -> None:
+    """Kinesis shows a closed shard for as long as its records are kept; KCL deletes its row within minutes."""
+    world = fleet_of(1)
+    java = Java(world)
+    (first,) = world.stream.shards
+    await java.make()
+    world.stream.put("a", 5)
+    second, _ = world.stream.split(first)
+    third, fourth = world.stream.split(second)
+    read = world.stream.put("a", 5)
+    for shard in world.stream.open_shards():
+        await java.put(shard, "TRIM_HORIZON", parentShardId=second if shard in (third, fourth) else first)
+    async with anyio.create_task_group() as tasks:
+        worker = world.start(tasks, "w1")
+        await wait(lambda: len(works_on(worker)) == 3)
+        await anyio.sleep(200)
+        assert sorted(chain.from_iterable(world.function.invoked)) == sorted(read)
+        assert {shard for shard, row in world.client.items(TABLE).items() if row["entityType"]["S"] == "LEASE"} == set(
+            world.stream.open_shards()
+        )
+        worker.drain.begin()

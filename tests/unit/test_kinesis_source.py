@@ -238,6 +238,14 @@ async def test_kin_40_shards_come_with_both_parents_of_a_merge_from_every_page()
     assert scene.client.asked("list_shards") == [{"StreamARN": ARN}, {"NextToken": "token-1"}, {"NextToken": "token-2"}]
 
 
+@virtual_time
+async def test_a_shard_comes_with_the_hash_keys_that_it_has() -> None:
+    keys = {"StartingHashKey": "170141183460469231731687303715884105728", "EndingHashKey": str(2**128 - 1)}
+    scene = Scene(list_shards=[{"Shards": [{**listed(0), "HashKeyRange": keys}]}])
+    (shard,) = await scene.stream.list_shards()
+    assert shard.keys == (2**127, 2**128 - 1)
+
+
 @pytest.mark.parametrize("answer", [{}, {"message": "<html>"}, {"Shards": [{}]}, {"Shards": [7]}])
 @virtual_time
 async def test_a_listing_that_is_none_does_not_pass_for_a_stream_without_shards(answer: dict[str, Any]) -> None:

@@ -8,6 +8,8 @@ for; and every write leaves a token, so that one whose answer was lost is known 
 from collections.abc import Mapping
 from typing import Any, Final, Protocol, Self
 
+from msgspec.structs import replace
+
 from pollers.record import TRIM_HORIZON, Position
 from runtime.core.lease import Lease
 from runtime.stores.dynamodb import lock, rows, values
@@ -98,14 +100,16 @@ class Change:
 class _Renewal:
     """What `held` makes of a lease with an owner: only its values are made anew."""
 
-    __slots__ = ("_values",)
+    __slots__ = ("_shape", "_values")
 
     def __init__(self, lease: Lease, owner: str, token: str) -> None:
         before, after, mine = values.number(lease.counter), values.number(lease.counter + 1), values.text(owner)
-        self._values = (before, after, values.text(token), mine, before, mine)
+        read = () if lease.throughput is None else (rows.throughput_of(lease.throughput),)
+        self._shape = _MEASURED_RENEWAL if read else _RENEWAL
+        self._values = (before, after, values.text(token), *read, mine, before, mine)
 
     def expressions(self) -> dict[str, Any]:
-        return {**_RENEWAL, _VALUES: dict(zip(_RENEWAL[_VALUES], self._values, strict=True))}
+        return {**self._shape, _VALUES: dict(zip(self._shape[_VALUES], self._values, strict=True))}
 
 
 # Of our leases. `token` goes into the row.
@@ -193,6 +197,8 @@ def held(lease: Lease, token: str) -> Change:
     change = Change()
     change.when(change.equal(rows.COUNTER, values.number(lease.counter)))
     change.set(_after(lease, token))
+    if lease.throughput is not None:
+        change.set({rows.THROUGHPUT: rows.throughput_of(lease.throughput)})
     if lease.owner is None:
         _is_nobodys(change, lease)
         return change.set({rows.UNCLAIMED: values.number(lease.counter + 1)})
@@ -321,5 +327,8 @@ def forget_worker(row: WorkerRow) -> Change:
     return change.when(change.exists(rows.KEY), change.equal(UPDATED, values.number(row.updated)))
 
 
-_RENEWAL: Final = held(Lease(scope="", shard="", checkpoint=TRIM_HORIZON, owner="owner"), "token").expressions()
+_OWNED: Final = Lease(scope="", shard="", checkpoint=TRIM_HORIZON, owner="owner")
+_RENEWAL: Final = held(_OWNED, "token").expressions()
 """Of any lease that has an owner, but for the values."""
+_MEASURED_RENEWAL: Final = held(replace(_OWNED, throughput=0.0), "token").expressions()
+"""The same, of one whose throughput is known."""

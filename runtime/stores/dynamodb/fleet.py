@@ -14,6 +14,10 @@ ENTITY_WORKER: Final = "WORKER_METRIC_STATS"
 UPDATED: Final = "lut"
 STATS: Final = "sts"
 RANGES: Final = "opr"
+CPU: Final = "C"
+"""KCL's short name of the processor's load."""
+CPU_RANGE: Final = 100
+"""Percent that may be used: KCL's on every platform, unless it is told another."""
 EVERY: Final = "esmEvery"
 ENTITY_VERSION: Final = "CLIENT_VERSION_MIGRATION"
 VERSION_KEY: Final = "Migration3.0"
@@ -33,19 +37,21 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds since the epoch, on its own clock."""
     every: float | None = None
     """Seconds after which it gives the next; only ours say that."""
+    load: tuple[float, ...] = ()
+    """Percent of the processor, the newest last."""
     failing: bool = False
     """The last sample of one of its metrics is -1: KCL gives it no lease."""
 
     def written(self) -> dict[str, Value]:
-        """What is set of the row. Without metrics and ranges KCL balances by the throughput that the leases say.
+        """What is set of the row. A worker without metrics is balanced by the throughput that the leases say, among its like.
 
         Not `sup`: that is read as a promise to take part in moving tables.
         """
         return {
             ENTITY: values.text(ENTITY_WORKER),
             UPDATED: values.number(self.updated),
-            STATS: {"M": {}},
-            RANGES: {"M": {}},
+            STATS: {"M": {CPU: {"L": [values.number(value) for value in self.load]}} if self.load else {}},
+            RANGES: {"M": {CPU: {"L": [values.number(CPU_RANGE)]}} if self.load else {}},
             **({EVERY: values.number(self.every)} if self.every is not None else {}),
         }
 
@@ -55,9 +61,15 @@ def parse_worker(item: Item) -> WorkerRow:
     updated = values.integer_of(item, UPDATED)
     if updated is None:
         raise BadRow(f"{UPDATED} is missing")
-    samples = [series.get("L", []) for series in item.get(STATS, {}).get("M", {}).values()]
-    failing = any(each and float(each[-1].get("N", 0)) == -1 for each in samples)
-    return WorkerRow(worker=values.needed_text(item, KEY), updated=updated, every=values.number_of(item, EVERY), failing=failing)
+    found = item.get(STATS, {}).get("M", {})
+    samples = {name: [float(each.get("N", 0)) for each in series.get("L", [])] for name, series in found.items()}
+    return WorkerRow(
+        worker=values.needed_text(item, KEY),
+        updated=updated,
+        every=values.number_of(item, EVERY),
+        load=tuple(samples.get(CPU, ())),
+        failing=any(each and each[-1] == -1 for each in samples.values()),
+    )
 
 
 class FleetVersion(msgspec.Struct, frozen=True, kw_only=True):

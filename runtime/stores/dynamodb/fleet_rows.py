@@ -41,7 +41,7 @@ class TableFleet:
 
     async def survey(self) -> Survey:
         leases, snapshot = await self._scoped.survey()
-        workers = {row.worker: Word(at=row.updated, every=row.every) for row in snapshot.workers if not row.failing}
+        workers = {row.worker: _word_of(row) for row in snapshot.workers if not row.failing}
         unreadable = self._scoped.unreadable(snapshot) if snapshot.unreadable else None
         return Survey(leases=tuple(leases), workers=workers, unreadable=unreadable)
 
@@ -53,6 +53,9 @@ class TableFleet:
 
     async def ask(self, lease: Lease, to: str) -> bool:
         return await self._scoped.want(lease, to)
+
+    async def delete(self, lease: Lease) -> None:
+        await self._scoped.delete(lease)
 
     async def describe_children(self, shard: str, children: Sequence[str]) -> None:
         await self._table.describe_shard(self._scoped.key(shard), children=tuple(children))
@@ -93,9 +96,14 @@ class TableFleet:
         ours = seen is not None and (seen.version == lock.version or self.wrote(seen))
         return seen is not None and ours and await self._table.release_lock(_row_of(seen))
 
+    async def word(self, worker: str) -> Word | None:
+        await self._scoped.prepare()
+        row = await self._table.worker(worker)
+        return None if row is None else _word_of(row)
+
     async def report(self, worker: str, word: Word) -> None:
         await self._scoped.prepare()
-        await self._table.report_worker(WorkerRow(worker=worker, updated=word.at, every=word.every))
+        await self._table.report_worker(WorkerRow(worker=worker, updated=word.at, every=word.every, load=word.load))
 
     async def forget(self, worker: str, word: Word) -> None:
         await self._table.forget_worker(WorkerRow(worker=worker, updated=word.at))
@@ -115,6 +123,10 @@ class TableFleet:
 
         await run_together([partial(get, key) for key in keys])
         return {key: found[key] for key in keys if key in found}, unreadable
+
+
+def _word_of(row: WorkerRow) -> Word:
+    return Word(at=row.updated, every=row.every, load=row.load)
 
 
 def _lock_of(row: LockRow) -> LeaderLock:

@@ -17,6 +17,8 @@ from runtime.core.lease import Lease
 from runtime.stores.dynamodb.rows import LeaseRow
 from runtime.stores.dynamodb.values import BadRow
 
+_OF_TABLES: Final = (0, 1)
+"""The hash range that KCL's adapter writes for every shard of the stream of a table."""
 _WORDS: Final = {kind.value: kind for kind in (PositionKind.TRIM_HORIZON, PositionKind.LATEST, PositionKind.SHARD_END)}
 
 
@@ -31,11 +33,14 @@ def lease_of(row: LeaseRow, scope: str, *, start: float | None) -> Lease:
         scope=scope,
         shard=row.shard,
         parents=row.parents,
+        children=row.children,
         checkpoint=position_of(row, start=start),
         window=row.window,
         owner=owner,
         wanted_by=wanted_by,
         counter=row.counter,
+        keys=row.hash_range,
+        throughput=row.throughput,
     )
 
 
@@ -56,6 +61,8 @@ def row_of(lease: Lease, *, source: str, key: str | None = None, stream: str | N
         start=start,
         window=lease.window,
         unclaimed=unclaimed,
+        hash_range=lease.keys or (_OF_TABLES if ":dynamodb:" in source else None),
+        throughput=lease.throughput,
     )
 
 

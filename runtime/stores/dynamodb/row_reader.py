@@ -1,7 +1,7 @@
 """Rows of leases, read with a memory.
 
-A renewal changes the counter and the token of a row and nothing else, and rows are read eight hundred times a second by a leader
-that holds a thousand. The law: what is read is what `parse_lease` makes of it.
+A renewal changes the counter, the token and the throughput of a row and nothing else, and rows are read eight hundred times a
+second by a leader that holds a thousand. The law: what is read is what `parse_lease` makes of it.
 """
 
 from typing import Final
@@ -9,7 +9,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from runtime.stores.dynamodb import values
-from runtime.stores.dynamodb.rows import COUNTER, KEY, WRITE, LeaseRow, parse_lease
+from runtime.stores.dynamodb.rows import COUNTER, KEY, THROUGHPUT, WRITE, LeaseRow, parse_lease
 from runtime.stores.dynamodb.values import Item, Value
 
 _MOST: Final = 10_000
@@ -31,11 +31,12 @@ class RowReader:
         rest = dict(item)
         rest.pop(COUNTER, None)
         rest.pop(WRITE, None)
+        rest.pop(THROUGHPUT, None)
         key = item.get(KEY, {}).get("S")
         known = self._known.get(key) if isinstance(key, str) else None
         if known is not None and known[0] == rest:
             counter, token = values.integer_of(item, COUNTER) or 0, values.text_of(item, WRITE)
-            return replace(known[1], counter=counter, write=token)
+            return replace(known[1], counter=counter, write=token, throughput=values.number_of(item, THROUGHPUT))
         row = parse_lease(item)
         if row is not None:
             if len(self._known) >= self._most:

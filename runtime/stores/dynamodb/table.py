@@ -17,10 +17,10 @@ from runtime.stores.dynamodb import changes
 from runtime.stores.dynamodb.calls import TableCalls
 from runtime.stores.dynamodb.changes import Change, Expressions
 from runtime.stores.dynamodb.errors import TRANSACTION_CANCELED, RowUnreadable, StateRejected, code_of, reasons_of, row_of
-from runtime.stores.dynamodb.fleet import Snapshot, WorkerRow, parse_table
+from runtime.stores.dynamodb.fleet import ENTITY_WORKER, Snapshot, WorkerRow, parse_table, parse_worker
 from runtime.stores.dynamodb.lock import LEADER, LockRow, parse_lock
 from runtime.stores.dynamodb.row_reader import RowReader
-from runtime.stores.dynamodb.rows import KEY, OWNER, LeaseRow, item_of
+from runtime.stores.dynamodb.rows import ENTITY, KEY, OWNER, LeaseRow, item_of
 from runtime.stores.dynamodb.schema import INDEX
 from runtime.stores.dynamodb.values import BadRow, Item, Value
 
@@ -87,6 +87,12 @@ class LeaseTable:
     async def lock(self) -> LockRow | None:
         item = await self._item(LEADER)
         return None if item is None else self.understood(lambda: parse_lock(item), row=LEADER)
+
+    async def worker(self, name: str) -> WorkerRow | None:
+        """Not consistently: at half the price, and it is written all the time."""
+        item = await self._item(name, consistent=False)
+        is_worker = item is not None and item.get(ENTITY) == {"S": ENTITY_WORKER}
+        return self.understood(lambda: parse_worker(item)) if item is not None and is_worker else None
 
     # leases; `key` is the row's
 
@@ -175,8 +181,8 @@ class LeaseTable:
                 return items
             start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
-    async def _item(self, key: str) -> Item | None:
-        answer = await self.calls.call("GetItem", {"Key": _key(key), "ConsistentRead": True})
+    async def _item(self, key: str, *, consistent: bool = True) -> Item | None:
+        answer = await self.calls.call("GetItem", {"Key": _key(key), "ConsistentRead": consistent})
         item: Item | None = answer.get("Item")
         return item or None
 

@@ -1,5 +1,6 @@
 package kcl;
 
+import java.lang.reflect.Constructor;
 import java.lang.reflect.Field;
 import java.net.URI;
 import java.util.ArrayList;
@@ -224,9 +225,9 @@ public final class Main {
         if ((value = settings.number("KCL_WORKER_METRICS_MS")) != null) {
             utilization.workerMetricsReporterFreqInMillis(value);
         }
+        String stat = settings.text("KCL_CPU_STAT", "/proc/stat");
         if (Boolean.TRUE.equals(settings.flag("KCL_CPU_METRIC"))) {
-            OperatingRange range = OperatingRange.builder().maxUtilization(80).build();
-            utilization.workerMetricList(List.of(new LinuxCpuWorkerMetric(range)));
+            utilization.workerMetricList(List.of(cpuMetric(stat)));
         }
         if ((value = settings.number("KCL_BALANCE_EVERY")) != null) {
             utilization.varianceBalancingFrequency(value.intValue());
@@ -235,6 +236,19 @@ public final class Main {
         Newer.set(config, "streamInfoMode", settings.text("KCL_STREAM_INFO", null));
         Newer.set(config, "streamIdOnboardingState", settings.text("KCL_STREAM_ID", null));
         return config;
+    }
+
+    /** From a file like /proc/stat; only its own package may name another one. */
+    private static LinuxCpuWorkerMetric cpuMetric(String stat) {
+        try {
+            Constructor<LinuxCpuWorkerMetric> constructor =
+                    LinuxCpuWorkerMetric.class.getDeclaredConstructor(OperatingRange.class, String.class);
+            constructor.setAccessible(true);
+            return constructor.newInstance(
+                    OperatingRange.builder().maxUtilization(80).build(), stat);
+        } catch (ReflectiveOperationException error) {
+            throw new IllegalStateException(error);
+        }
     }
 
     /** KCL has no setter for it: a minute, five and thirty. */
