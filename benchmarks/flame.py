@@ -37,7 +37,12 @@ _LETTER: Final = 6.6
 _NARROWEST: Final = 1.5
 """Pixels below which a frame is not drawn."""
 
-_WAITING: Final = ("_worker (concurrent/futures/thread.py:", "wait (threading.py:", "get (queue.py:")
+_WAITING: Final = (
+    "_worker (concurrent/futures/thread.py:",
+    "wait (threading.py:",
+    "get (queue.py:",
+    "_serve (runtime/stores/file_thread.py:",
+)
 """Innermost frames of threads that wait for work, which py-spy may take for busy."""
 
 Stacks = Mapping[tuple[str, ...], int]

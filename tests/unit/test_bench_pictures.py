@@ -62,6 +62,7 @@ _RAW = """\
 <module> (runtime/__main__.py:6);run (/srv/x/.venv/lib/python3.11/site-packages/anyio/_core/_eventloop.py:74);read (/home/me/secret/thing.py:1) 10
 _bootstrap (threading.py:995);_worker (concurrent/futures/thread.py:81) 400
 _bootstrap (threading.py:995);Condition.wait (threading.py:320) 400
+_bootstrap (threading.py:995);FileThread._serve (runtime/stores/file_thread.py:158) 400
 """
 
 
