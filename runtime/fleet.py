@@ -21,15 +21,13 @@ from runtime.core.lease import Lease
 from runtime.core.lease_plan import unfinished_parents
 from runtime.fleet_cleanup import clean_up
 from runtime.fleet_lock import Leadership
-from runtime.fleet_rows import FleetRows, FleetSeen, LeaderLock, Survey, Word
+from runtime.fleet_rows import FleetRows, FleetSeen, Survey, Word
 from runtime.fleet_sights import Sights
 from runtime.lease_keeper import HeldLease
 from runtime.leases import StateError
 from runtime.sharing import Look
 from runtime.stream_telemetry import StreamTelemetry
 from runtime.together import run_together
-
-__all__ = ["Fleet", "FleetRows", "LeaderLock", "Survey", "Word"]
 
 _LOOK: Final = 0.1
 """Of the failover time: between looks for leases of ours, and for the lock."""

@@ -11,24 +11,10 @@ from tests.kcl.golden_rows import golden_request, request_kinds, row_forms
 from tests.kcl.java_worker import QUICK, Fleet, JavaWorker, java_worker
 from tests.kcl.kinds import form_of, kind_of
 from tests.kcl.recording import Call, Wire, recording
-from tests.servers.catalogue import SERVERS
-from tests.servers.install import install
-from tests.servers.running import RunningServers, Server
+from tests.servers.running import Server
 from tests.servers.streams import StreamHandle, stream_on
 
 pytestmark = [pytest.mark.kcl, pytest.mark.timeout(170)]
-
-
-@pytest.fixture(scope="session")
-def kinesis(running_servers: RunningServers) -> Server:
-    install(SERVERS["kinesis-mock"], say=print)
-    return running_servers.get("kinesis-mock")
-
-
-@pytest.fixture(scope="session")
-def dynamodb(running_servers: RunningServers) -> Server:
-    install(SERVERS["ministack"], say=print)
-    return running_servers.get("ministack")
 
 
 async def test_a_killed_worker_is_replaced_and_every_row_and_request_is_golden(

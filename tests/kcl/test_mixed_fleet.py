@@ -13,26 +13,12 @@ import pytest
 from tests.kcl.golden_rows import golden_row
 from tests.kcl.mixed_site import LOG, Account, MixedFleet, Sight, account_of, mixed_fleet, objections
 from tests.kcl.recording import Call
-from tests.servers.catalogue import SERVERS
-from tests.servers.install import install
-from tests.servers.running import RunningServers, Server
+from tests.servers.running import Server
 
 kcl = pytest.mark.kcl
 pytestmark = pytest.mark.timeout(240)
 BY_COUNT = {"KCL_ASSIGNMENT": "LEASE_COUNT_BASED", "KCL_CLEANUP_MS": "1000"}
 """With the clean-up of ended shards, after which the stream shows shards that have no row."""
-
-
-@pytest.fixture(scope="session")
-def kinesis(running_servers: RunningServers) -> Server:
-    install(SERVERS["kinesis-mock"], say=print)
-    return running_servers.get("kinesis-mock")
-
-
-@pytest.fixture(scope="session")
-def dynamodb(running_servers: RunningServers) -> Server:
-    install(SERVERS["ministack"], say=print)
-    return running_servers.get("ministack")
 
 
 @kcl

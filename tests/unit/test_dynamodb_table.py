@@ -9,13 +9,15 @@ import anyio
 import msgspec
 import pytest
 from botocore.exceptions import ClientError
+from msgspec.structs import replace
 
-from runtime.leases import StateError
+from runtime.leases import Lease, StateError
 from runtime.local.dynamodb.call import Call
 from runtime.local.dynamodb.service import ITEMS
 from runtime.stores.dynamodb import changes
 from runtime.stores.dynamodb.calls import TableCalls
 from runtime.stores.dynamodb.fleet import WorkerRow
+from runtime.stores.dynamodb.leases import lease_of
 from runtime.stores.dynamodb.lock import LockRow
 from runtime.stores.dynamodb.rows import LeaseRow, parse_lease
 from runtime.stores.dynamodb.schema import TableSchema
@@ -75,29 +77,60 @@ def before(name: str, *, without: tuple[str, ...] = (), **change: str | int) -> 
     return item | {attribute: {"N": str(v)} if isinstance(v, int) else {"S": v} for attribute, v in change.items()}
 
 
+def lease(row: LeaseRow) -> Lease:
+    return lease_of(row, "m", start=None)
+
+
+async def renew(table: LeaseTable, row: LeaseRow, *, throughput: float | None = None) -> LeaseRow | Refused:
+    token = table.tokens()
+    change = changes.renew(replace(lease(row), throughput=throughput), token)
+    return await table.write(row.key, change, token=token, counter=row.counter + 1)
+
+
+async def give(table: LeaseTable, row: LeaseRow, worker: str) -> LeaseRow | Refused:
+    token = table.tokens()
+    return await table.write(row.key, changes.give(lease(row), token, worker), token=token, counter=row.counter + 1)
+
+
+async def take(table: LeaseTable, row: LeaseRow, worker: str) -> LeaseRow | Refused:
+    token = table.tokens()
+    return await table.write(row.key, changes.take(lease(row), token, worker), token=token, counter=row.counter + 1)
+
+
+async def want(table: LeaseTable, row: LeaseRow, worker: str) -> LeaseRow | Refused:
+    token = table.tokens()
+    change = changes.want(lease(row), token, worker, counter=row.counter)
+    return await table.write(row.key, change, token=token, counter=None)
+
+
+async def release(table: LeaseTable, row: LeaseRow) -> LeaseRow | Refused:
+    token = table.tokens()
+    return await table.write(row.key, changes.release(lease(row), token), token=token, counter=row.counter + 1)
+
+
 Act = Callable[[LeaseTable, LeaseRow], Awaitable[object]]
 CASES: Final[dict[str, tuple[Item, Act]]] = {
     "renew": (
         before("renew", leaseCounter=5, throughputKBps=1),
-        lambda table, row: table.hold(row, throughput=0.0160260004),
+        lambda table, row: renew(table, row, throughput=0.0160260004),
     ),
     "renew-in-handoff": (
         before("renew-in-handoff", leaseCounter=30, throughputKBps=1),
-        lambda table, row: table.hold(row, throughput=0.047657),
+        lambda table, row: renew(table, row, throughput=0.047657),
     ),
     "start-handoff": (
         before("start-handoff", without=("checkpointOwner",), leaseOwner="java-1"),
-        lambda table, row: table.start_hand_off(row, "java-2"),
+        lambda table, row: want(table, row, "java-2"),
     ),
-    "finish-handoff": (JAVA["renew-in-handoff"], lambda table, row: table.assign(row, "java-2")),
-    "assign": (before("assign", without=("leaseOwner",), leaseCounter=0), lambda table, row: table.assign(row, "java-1")),
+    "finish-handoff": (JAVA["renew-in-handoff"], release),
+    "assign": (before("assign", without=("leaseOwner",), leaseCounter=0), lambda table, row: give(table, row, "java-1")),
     "assign-owned": (
         before("assign-owned", leaseOwner="java-1", leaseCounter=69, ownerSwitchesSinceCheckpoint=0),
-        lambda table, row: table.assign(row, "java-2"),
+        lambda table, row: give(table, row, "java-2"),
     ),
     "name-children": (
         before("name-children", without=("childShardIds",)),
-        lambda table, row: table.describe_shard(row.key, children=("shardId-000000000006",)),
+        lambda table, row: table.name_children(row.key, ("shardId-000000000006",)),
     ),
     "create-child-lease": (
         JAVA["create-lease"],
@@ -133,14 +166,15 @@ async def test_an_operation_done_twice_for_want_of_an_answer_is_done_once(name: 
 
 
 REFUSALS: Final[dict[str, tuple[dict[str, Any], Act]]] = {
-    "hold: the counter moved": ({"leaseCounter": {"N": "9"}}, lambda table, row: table.hold(row)),
-    "hold: a hand-off began": ({"checkpointOwner": {"S": "me"}}, lambda table, row: table.hold(row)),
-    "assign: it has another owner": ({"leaseOwner": {"S": "you"}}, lambda table, row: table.assign(row, "third")),
-    "assign: a hand-off began": ({"checkpointOwner": {"S": "me"}}, lambda table, row: table.assign(row, "third")),
-    "hand-off: it has another owner": ({"leaseOwner": {"S": "you"}}, lambda table, row: table.start_hand_off(row, "third")),
-    "hand-off: one began": ({"checkpointOwner": {"S": "me"}}, lambda table, row: table.start_hand_off(row, "third")),
-    "evict: it has another owner": ({"leaseOwner": {"S": "you"}}, lambda table, row: table.evict(row)),
-    "evict: a hand-off began": ({"checkpointOwner": {"S": "me"}}, lambda table, row: table.evict(row)),
+    "renew: the counter moved": ({"leaseCounter": {"N": "9"}}, renew),
+    "renew: it has another owner": ({"leaseOwner": {"S": "you"}}, renew),
+    "give: the owner lives": ({"leaseCounter": {"N": "4"}}, lambda table, row: give(table, row, "third")),
+    "give: it has another owner": ({"leaseOwner": {"S": "you"}}, lambda table, row: give(table, row, "third")),
+    "give: a hand-off began": ({"checkpointOwner": {"S": "me"}}, lambda table, row: give(table, row, "third")),
+    "want: it has another owner": ({"leaseOwner": {"S": "you"}}, lambda table, row: want(table, row, "third")),
+    "want: one began": ({"checkpointOwner": {"S": "me"}}, lambda table, row: want(table, row, "third")),
+    "release: it has another owner": ({"leaseOwner": {"S": "you"}}, release),
+    "release: a hand-off began": ({"checkpointOwner": {"S": "me"}}, release),
 }
 MINE: Final[Item] = {**JAVA["create-lease"], "leaseOwner": {"S": "me"}, "leaseCounter": {"N": "3"}}
 KEY: Final = MINE["leaseKey"]["S"]
@@ -161,7 +195,7 @@ async def test_a_condition_that_does_not_hold_shows_the_row_and_changes_nothing(
 async def test_a_row_that_is_gone_is_not_made_again(name: str) -> None:
     made = await site()
     row = made.put(MINE)
-    assert await made.table.delete(row.key)
+    assert await made.table.delete(row.key, changes.delete(lease(row)))
     assert await REFUSALS[name][1](made.table, row) == Refused(None)
     assert made.client.items(NAME) == {}
 
@@ -170,26 +204,18 @@ async def test_a_row_that_is_gone_is_not_made_again(name: str) -> None:
 async def test_who_leaves_completes_a_hand_off_that_was_asked_for() -> None:
     made = await site()
     row = made.put({**MINE, "leaseOwner": {"S": "you"}, "checkpointOwner": {"S": "me"}})
-    await made.table.evict(row)
+    await release(made.table, row)
     assert made.item(KEY) == {**MINE, "leaseOwner": {"S": "you"}, "leaseCounter": {"N": "4"}}
     row = made.put(MINE)
-    await made.table.evict(row)
+    await release(made.table, row)
     assert made.item(KEY) == {**JAVA["create-lease"], "leaseCounter": {"N": "4"}}
-
-
-@virtual_time
-async def test_only_a_lease_with_one_owner_can_be_handed_over() -> None:
-    with pytest.raises(ValueError, match="cannot be handed over"):
-        changes.start_hand_off(LeaseRow(key="s", checkpoint="5"), "t", "you")
-    with pytest.raises(ValueError, match="cannot be handed over"):
-        changes.start_hand_off(LeaseRow(key="s", checkpoint="5", owner="b", checkpoint_owner="a"), "t", "you")
 
 
 @virtual_time
 async def test_a_lease_that_goes_back_to_the_worker_asked_to_stop_counts_as_a_switch() -> None:
     made = await site()
     row = made.put({**MINE, "checkpointOwner": {"S": "me"}})
-    await made.table.assign(row, "me")
+    await take(made.table, row, "me")
     assert made.item(KEY) == {**MINE, "leaseCounter": {"N": "4"}, "ownerSwitchesSinceCheckpoint": {"N": "1"}}
 
 
@@ -199,14 +225,14 @@ async def test_our_own_write_counts_as_done_only_while_nobody_has_written_since(
     made = await site()
     seen = made.put(MINE)
     now = made.put({**MINE, "leaseCounter": {"N": "5"}, "esmWrite": {"S": "t"}})
-    assert await made.table.write(KEY, changes.hold(seen, "t"), token="t", counter=4) == Refused(now)
+    assert await made.table.write(KEY, changes.renew(lease(seen), "t"), token="t", counter=4) == Refused(now)
 
 
 @virtual_time
 async def test_what_others_keep_in_a_row_stays() -> None:
     made = await site()
     row = made.put({**MINE, "theirs": {"B": "AAE="}, "pendingCheckpoint": {"S": "9"}})
-    await made.table.hold(row)
+    await renew(made.table, row)
     assert made.item(KEY) == {**MINE, "theirs": {"B": "AAE="}, "pendingCheckpoint": {"S": "9"}, "leaseCounter": {"N": "4"}}
 
 
@@ -360,8 +386,8 @@ async def test_capacity_units_are_counted_also_of_writes_that_were_refused() -> 
     made = await site()
     row = made.put(MINE)
     made.used.clear()
-    await made.table.hold(row)
-    await made.table.hold(row)
+    await renew(made.table, row)
+    await renew(made.table, row)
     await made.table.scan()
     await made.table.scan(consistent=True)
     await made.table.keys_of("me")

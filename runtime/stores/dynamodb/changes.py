@@ -16,7 +16,6 @@ from runtime.stores.dynamodb import lock, rows, values
 from runtime.stores.dynamodb.fleet import UPDATED, WorkerRow
 from runtime.stores.dynamodb.leases import checkpoint_of
 from runtime.stores.dynamodb.lock import LockRow
-from runtime.stores.dynamodb.rows import LeaseRow
 from runtime.stores.dynamodb.values import Value
 
 _VALUES: Final = "ExpressionAttributeValues"
@@ -134,10 +133,7 @@ def take(lease: Lease, token: str, owner: str) -> Change:
     change = Change()
     change.when(change.equal(rows.COUNTER, values.number(lease.counter)))
     change.set({rows.OWNER: values.text(owner), **_after(lease, token)}).remove(rows.CHECKPOINT_OWNER, rows.UNCLAIMED)
-    named = lease.wanted_by or lease.owner
-    if (named is not None and named != owner) or (lease.wanted_by is not None and lease.owner == owner):
-        change.add(rows.SWITCHES)
-    return change
+    return change.add(rows.SWITCHES) if _switches(lease, owner) else change
 
 
 def release(lease: Lease, token: str) -> Change:
@@ -184,7 +180,7 @@ def give(lease: Lease, token: str, worker: str) -> Change:
             change.when(change.missing(rows.CHECKPOINT_OWNER))
     change.set({rows.OWNER: values.text(worker), rows.UNCLAIMED: values.number(lease.counter + 1), **_after(lease, token)})
     change.remove(rows.CHECKPOINT_OWNER)
-    return change.add(rows.SWITCHES) if lease.owner != worker else change
+    return change.add(rows.SWITCHES) if _switches(lease, worker) else change
 
 
 def delete(lease: Lease) -> Change:
@@ -207,6 +203,12 @@ def held(lease: Lease, token: str) -> Change:
     return change.when(f"({change.equal(rows.CHECKPOINT_OWNER, owner)} OR ({' AND '.join(alone)}))")
 
 
+def _switches(lease: Lease, owner: str) -> bool:
+    """Whether KCL counts it as a change of owners that the lease goes to `owner`: not where nobody had it."""
+    named = lease.wanted_by or lease.owner
+    return (named is not None and named != owner) or (lease.wanted_by is not None and lease.owner == owner)
+
+
 def _after(lease: Lease, token: str) -> dict[str, Value]:
     return {rows.COUNTER: values.number(lease.counter + 1), rows.WRITE: values.text(token)}
 
@@ -224,55 +226,10 @@ def _is_nobodys(change: Change, lease: Lease) -> None:
     change.when(change.missing(rows.CHECKPOINT_OWNER), f"({change.missing(rows.OWNER)} OR {unclaimed})")
 
 
-# What only a fleet's leader, or a worker under one, does; in KCL's own terms.
-
-
-def hold(row: LeaseRow, token: str, *, throughput: float | None = None) -> Change:
-    """KCL's renew. With no hand-off in memory it fails when one has begun, and the row that comes back says so."""
+def name_children(children: tuple[str, ...]) -> Change:
+    """They do not change: without a look at the counter."""
     change = Change()
-    change.when(change.equal(rows.COUNTER, values.number(row.counter)))
-    change.set({rows.COUNTER: values.number(row.counter + 1), rows.WRITE: values.text(token)})
-    if throughput is not None:
-        change.set({rows.THROUGHPUT: rows.throughput_of(throughput)})
-    return change if row.checkpoint_owner else change.when(change.missing(rows.CHECKPOINT_OWNER))
-
-
-def assign(row: LeaseRow, token: str, owner: str) -> Change:
-    """To a new owner, whoever has it: by the leader, or by an old owner that has finished."""
-    change = _as_owned(row).set({rows.OWNER: values.text(owner), rows.WRITE: values.text(token)})
-    change.remove(rows.CHECKPOINT_OWNER).add(rows.COUNTER)
-    if (row.owner is not None and row.owner != owner) or row.checkpoint_owner == owner:
-        change.add(rows.SWITCHES)
-    return change
-
-
-def start_hand_off(row: LeaseRow, token: str, owner: str) -> Change:
-    """Ask the owner to stop; the counter stays. Raises ValueError where there is no owner, or a hand-off already."""
-    if row.owner is None or row.checkpoint_owner is not None:
-        raise ValueError(f"{row.key} cannot be handed over: its owner is {row.owner}, asked already is {row.checkpoint_owner}")
-    change = Change()
-    change.when(change.exists(rows.KEY), change.equal(rows.OWNER, values.text(row.owner)), change.missing(rows.CHECKPOINT_OWNER))
-    owners = {rows.OWNER: values.text(owner), rows.CHECKPOINT_OWNER: values.text(row.owner)}
-    return change.set({**owners, rows.WRITE: values.text(token)})
-
-
-def evict(row: LeaseRow, token: str) -> Change:
-    """Of a worker that leaves: a hand-off that was asked for is completed, else nobody has it."""
-    change = _as_owned(row).set({rows.WRITE: values.text(token)}).remove(rows.CHECKPOINT_OWNER).add(rows.COUNTER)
-    return change if row.checkpoint_owner else change.remove(rows.OWNER)
-
-
-def describe_shard(*, children: tuple[str, ...] = (), hash_range: tuple[int, int] | None = None) -> Change:
-    """Facts about a shard, which do not change: without a look at the counter."""
-    change = Change()
-    return change.set(rows.meta_of(children=children, hash_range=hash_range)).when(change.exists(rows.KEY))
-
-
-def _as_owned(row: LeaseRow) -> Change:
-    change = Change()
-    owners = {rows.OWNER: row.owner, rows.CHECKPOINT_OWNER: row.checkpoint_owner}
-    tests = [change.equal(name, None if owner is None else values.text(owner)) for name, owner in owners.items()]
-    return change.when(change.exists(rows.KEY), *tests)
+    return change.set(rows.meta_of(children=children)).when(change.exists(rows.KEY))
 
 
 # The lock row and the workers' rows

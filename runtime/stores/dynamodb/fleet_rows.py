@@ -58,7 +58,7 @@ class TableFleet:
         await self._scoped.delete(lease)
 
     async def describe_children(self, shard: str, children: Sequence[str]) -> None:
-        await self._table.describe_shard(self._scoped.key(shard), children=tuple(children))
+        await self._table.name_children(self._scoped.key(shard), tuple(children))
 
     async def lock(self) -> LeaderLock | None:
         await self._scoped.prepare()

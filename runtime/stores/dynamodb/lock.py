@@ -1,4 +1,4 @@
-"""The leader's lock row, as amazon-dynamodb-lock-client writes it: values, and when an observer may take it. Pure.
+"""The leader's lock row, as amazon-dynamodb-lock-client writes it: its values. Pure.
 
 The law: a lock may be taken when it is not there, when it was released, or when its version has stood still before our own eyes
 for as long as its holder said it would last. Nobody's clock is compared with anybody else's.
@@ -20,9 +20,6 @@ VERSION: Final = "recordVersionNumber"
 RELEASED: Final = "isReleased"
 TIED: Final = "esmTied"
 """The version of a holder whose leases end with the lock. With another version it was left by a holder before."""
-HEARTBEAT: Final = 30.0
-LASTS: Final = 120.0
-"""Seconds, KCL's defaults."""
 
 
 class LockRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -112,33 +112,12 @@ class LeaseTable:
             return row if row is not None and ours else Refused(row)
         return self._lease(answer["Attributes"])
 
-    async def hold(self, row: LeaseRow, *, throughput: float | None = None) -> LeaseRow | Refused:
-        token = self.tokens()
-        return await self.write(row.key, changes.hold(row, token, throughput=throughput), token=token, counter=row.counter + 1)
-
-    async def assign(self, row: LeaseRow, owner: str) -> LeaseRow | Refused:
-        token = self.tokens()
-        return await self.write(row.key, changes.assign(row, token, owner), token=token, counter=None)
-
-    async def start_hand_off(self, row: LeaseRow, owner: str) -> LeaseRow | Refused:
-        token = self.tokens()
-        return await self.write(row.key, changes.start_hand_off(row, token, owner), token=token, counter=None)
-
-    async def evict(self, row: LeaseRow) -> LeaseRow | Refused:
-        token = self.tokens()
-        return await self.write(row.key, changes.evict(row, token), token=token, counter=None)
-
-    async def describe_shard(
-        self, key: str, *, children: tuple[str, ...] = (), hash_range: tuple[int, int] | None = None
-    ) -> bool:
+    async def name_children(self, key: str, children: tuple[str, ...]) -> bool:
         """False: the row is not there."""
-        return await self._do("UpdateItem", key, changes.describe_shard(children=children, hash_range=hash_range))
+        return await self._do("UpdateItem", key, changes.name_children(children))
 
-    async def delete(self, key: str, change: Change | None = None) -> bool:
-        """Without a change: whatever it says, as KCL does. False: it is not as it was seen."""
-        if change is None:
-            await self.calls.call("DeleteItem", {"Key": _key(key)})
-            return True
+    async def delete(self, key: str, change: Change) -> bool:
+        """False: it is not as it was seen."""
         return await self._do("DeleteItem", key, change)
 
     # the leader's lock; False: somebody else was faster
