@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import re
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -98,6 +99,10 @@ async def test_a_right_answer_is_the_same_in_every_cut(answer: bytes) -> None:
 async def test_headers_are_told_by_their_names_in_lower_case_and_repeated_ones_with_commas() -> None:
     answer = check_right(await outcome_of(PLAIN))
     assert answer.head.headers == {"date": "x", "content-length": "7", "x-a": "1, 2"}
+    assert AnswerHead(b"HTTP/1.1 200 all: well\r\nDate: x\r\nContent-Length: 0\r\n").headers == {
+        "date": "x",
+        "content-length": "0",
+    }
     assert answer.head.status == 200
 
 
@@ -150,8 +155,7 @@ class _Slowly(AnswerHead):
 
     __slots__ = ()
 
-    def _plain_length(self) -> None:
-        return None
+    short_way = re.compile(b"(?!)")
 
 
 def _read(kind: type[AnswerHead], head: bytes) -> tuple[int, bool, bool, int | None, dict[str, str]] | str:
@@ -169,6 +173,13 @@ _LINES: Final = [
     b"content-length:\t2 ", b"Content-Length: 3", b"Content-Length: x", b"Content-Length:", b"Content-Length: 9999999999999999",
     b"Transfer-Encoding: chunked", b"transfer-encoding: identity", b"Content-Encoding: identity", b"Content-Encoding: gzip",
 ]  # fmt: skip
+
+
+def test_what_the_services_say_goes_the_short_way() -> None:
+    for more in (b"", b"Connection: keep-alive\r\n", b"Content-Type: x\r\ncache-control: no-store\r\nTE: x\r\n"):
+        for head in (b"Date: x\r\nContent-Length: 7\r\n" + more, more + b"content-length: 7\r\nx-amzn-RequestId: x\r\n"):
+            assert AnswerHead.short_way.fullmatch(b"HTTP/1.1 200 OK\r\n" + head), head
+    assert AnswerHead(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n").length == 7
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,21 @@ client's bytes end up in another's hands.
 """
 
 import re
-from typing import Final
+from typing import ClassVar, Final
 
 _LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\r\n]*)?\r\n")
 HEADER: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*)\r\n")
 _HEADERS: Final = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[^\r\n\0]*+\r\n)*+")
-_LENGTH_LINE: Final = b"\r\ncontent-length:"
-_KEPT: Final = b"\r\nconnection: keep-alive\r\n"
-"""What HTTP/1.1 means anyway (RFC 9112, section 9.3), and DynamoDB says each time."""
-_OTHER_FRAMING: Final = (b"\r\nconnection:", b"\r\ntransfer-encoding:", b"\r\ncontent-encoding:")
-_MOST_DIGITS: Final = 15
+_NOT_FRAMING: Final = (
+    rb"(?:[abd-su-z!#$%&'*+.^_`|~0-9-][!#$%&'*+.^_`|~0-9a-z-]*+:[^\r\n\0]*+\r\n"  # most cannot be what is looked for next
+    rb"|(?!(?:connection|transfer-encoding|content-encoding|content-length):)[!#$%&'*+.^_`|~0-9a-z-]++:[^\r\n\0]*+\r\n"
+    rb"|connection: keep-alive\r\n)*+"  # what HTTP/1.1 means anyway (RFC 9112, section 9.3), and DynamoDB says each time
+)
+_PLAIN: Final = re.compile(
+    rb"HTTP/1\.1 200(?: [^\r\n]*+)?+\r\n"
+    rb"(?i:" + _NOT_FRAMING + rb"content-length:[ \t]*+([0-9]{1,15})[ \t]*+\r\n" + _NOT_FRAMING + rb")"
+)
+"""Nearly all answers: one Content-Length is all that frames the body."""
 _LENGTH: Final = re.compile(r"[0-9]{1,15}")
 _INTERIM: Final = 200
 _OK: Final = 200
@@ -29,51 +34,41 @@ class NotHttp(Exception):
 class AnswerHead:
     """`length`: bytes of the body; None when it is chunked or ends with the connection."""
 
-    __slots__ = ("_head", "_speaks_1_1", "_start", "chunked", "keep", "length", "status")
+    __slots__ = ("_head", "_speaks_1_1", "chunked", "keep", "length", "status")
+
+    length: int | None
+    short_way: ClassVar = _PLAIN
+    """It tells what the long way would, of what it knows at all."""
 
     def __init__(self, head: bytes) -> None:
         """`head`: all up to and with the CRLF of the last header line. Raises NotHttp."""
+        self._head = head
+        plain = self.short_way.fullmatch(head)
+        if plain is not None:
+            self.status, self.keep, self.chunked, self.length = _OK, True, False, int(plain[1])
+            return
         line = _LINE.match(head)
         if line is None:
             raise NotHttp(f"it does not begin as HTTP does: {head[:40]!r}")
-        self._head, self._start = head, line.end()
-        right = _HEADERS.match(head, self._start)
-        end = self._start if right is None else right.end()
+        right = _HEADERS.match(head, line.end())
+        end = line.end() if right is None else right.end()
         if end < len(head):
             raise NotHttp(f"a header line is malformed: {head[end : end + 40]!r}")
         self.status = int(line[2])
         self.keep = self._speaks_1_1 = line[1] == b"1"
-        self.chunked = False
         if self.status == _SWITCHING:
             raise NotHttp("it goes over to another protocol, which nobody asked for")
-        self.length = self._plain_length() if self.status == _OK else None
-        if self.length is None:
-            self.chunked, self.length = self._framing(self.headers)
+        self.chunked, self.length = self._framing(self.headers)
 
     @property
     def headers(self) -> dict[str, str]:
         """Names in lower case; values of a repeated header with commas between."""
-        return _joined(HEADER.findall(self._head, self._start))
+        return _joined(HEADER.findall(self._head, self._head.index(b"\r\n") + 2))
 
     @property
     def interim(self) -> bool:
         """The answer itself is still to come (100 Continue)."""
         return self.status < _INTERIM
-
-    def _plain_length(self) -> int | None:
-        """Of nearly all answers, where one Content-Length is all that frames the body; None for `_framing` to say."""
-        head = self._head
-        lower = head.lower()
-        if self._speaks_1_1:
-            lower = lower.replace(_KEPT, b"\r\n")
-        start = lower.find(_LENGTH_LINE) + len(_LENGTH_LINE)
-        if start < len(_LENGTH_LINE) or lower.find(_LENGTH_LINE, start) >= 0:
-            return None
-        for other in _OTHER_FRAMING:
-            if other in lower:
-                return None
-        text = lower[start : lower.index(b"\r\n", start)].strip(b" \t")
-        return int(text) if text.isdigit() and len(text) <= _MOST_DIGITS else None
 
     def _framing(self, headers: dict[str, str]) -> tuple[bool, int | None]:
         length, coding = headers.get("content-length"), headers.get("transfer-encoding")
