@@ -81,6 +81,8 @@ class Fleet:
         self._surveyed = self._cleaned = -inf
         self._leadership = Leadership(rows, worker=worker, failover=failover)
         self._survey = Survey()
+        self._loads: Mapping[str, int] = {worker: 0}
+        """Of each worker, by the last survey."""
         self._sights = Sights(failover=failover, clock=clock)
         self._untidy: StateError | None = None
         """What kept us from deleting rows of workers that are long gone."""
@@ -121,11 +123,7 @@ class Fleet:
     @property
     def seen(self) -> FleetSeen:
         leads = self._leadership.leads
-        loads = dict.fromkeys([*self._survey.workers, self._worker], 0) if leads else {}
-        for lease in self._survey.leases if leads else ():
-            if not lease.ended and lease.owner is not None:
-                loads[lease.owner] = loads.get(lease.owner, 0) + 1
-        return FleetSeen(leader=self._leadership.leader, leads=leads, loads=loads)
+        return FleetSeen(leader=self._leadership.leader, leads=leads, loads=self._loads if leads else {})
 
     async def look(self, held: Mapping[str, HeldLease]) -> Look:
         """Who fails for the failover time leads no more; who has not succeeded for as long does not say that it lives."""
@@ -155,9 +153,11 @@ class Fleet:
         ours = [lease for lease in named if self._is_ours(lease) and lease not in ended]
         take = tuple(ours) if self._leadership.may_take else ()
         self._named = {lease.shard: self._named[lease.shard] for lease in named}
-        rows = {lease.shard: lease for lease in self._survey.leases if self._leadership.leads}
-        rows |= {lease.shard: lease for lease in named} | {shard: each.lease for shard, each in held.items()}
-        problem = self._survey.unreadable or self._untidy if self._leadership.leads else None
+        leads = self._leadership.leads
+        rows = {lease.shard: lease for lease in self._survey.leases} if leads else {}
+        rows.update((lease.shard, lease) for lease in named)
+        rows.update((shard, each.lease) for shard, each in held.items())
+        problem = self._survey.unreadable or self._untidy if leads else None
         return Look(leases=tuple(rows.values()), quiet=self._sights.quiet_of(rows), take=take, problem=problem)
 
     async def ready(self, lease: Lease) -> tuple[str, ...]:
@@ -253,7 +253,7 @@ class Fleet:
         if self._leaving or now() < self._seek_at:
             return
         if await self._leadership.seek():
-            self._surveyed, self._survey = -inf, Survey()
+            self._surveyed, self._survey, self._loads = -inf, Survey(), {self._worker: 0}
             self._sights = Sights(failover=self._failover, clock=self._clock)
             self._telemetry.leader_changed(leads=True, reason="nobody had the lock")
             await self._resign_if_leaving()
@@ -271,6 +271,7 @@ class Fleet:
     async def _lead(self) -> None:
         began = now()
         self._survey = survey = await self._rows.survey()
+        self._loads = survey.loads(self._worker)
         self._surveyed, dead = began, self._leadership.dead(seen=now())
         self._sights.see(survey)
         quiet = self._sights.silence(survey)

@@ -41,6 +41,14 @@ class Survey(Struct, frozen=True, kw_only=True):
     unreadable: StateError | None = None
     """There are rows that cannot be read: which, and why."""
 
+    def loads(self, worker: str) -> dict[str, int]:
+        """How many open shards each worker holds; of `worker` and those that may get leases also that it is none."""
+        loads = dict.fromkeys([*self.workers, worker], 0)
+        for lease in self.leases:
+            if not lease.ended and lease.owner is not None:
+                loads[lease.owner] = loads.get(lease.owner, 0) + 1
+        return loads
+
 
 class FleetSeen(Struct, frozen=True, kw_only=True):
     """What a worker knows of the others."""

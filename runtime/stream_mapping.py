@@ -385,7 +385,7 @@ class _StreamMapping:
         self._parts.status.fleet = self._sharing.seen
         rows = {lease.shard: lease for lease in look.leases}
         shown = self._parts.status.shards
-        for gone in shown.keys() - rows.keys() - self._runs.keys():
+        for gone in [shard for shard in shown if shard not in rows and shard not in self._runs]:
             del shown[gone]
         for lease in look.leases:
             status = shown.get(lease.shard)

@@ -12,6 +12,7 @@ from pollers.record import LATEST, SHARD_END, TRIM_HORIZON, Position
 from runtime.core.lease import Lease
 from runtime.stores.dynamodb import fleet, lock
 from runtime.stores.dynamodb.leases import lease_of, row_of
+from runtime.stores.dynamodb.row_reader import RowReader
 from runtime.stores.dynamodb.rows import LeaseRow, item_of, multi_stream_key, parse_lease
 from runtime.stores.dynamodb.values import BadRow
 from tests.kcl.golden_rows import golden_row
@@ -169,7 +170,7 @@ def test_a_checkpoint_that_kcl_does_not_know_is_a_bad_row() -> None:
 def test_a_table_is_read_with_all_its_rows_and_unknown_ones_are_passed_over() -> None:
     unknown = [{"leaseKey": {"S": "x"}, "entityType": {"S": kind}} for kind in ("STREAM", "TABLE_MIGRATION", "SOMETHING_NEW")]
     rows = [JAVA[name] for name in ("renew", "report-metrics", "heartbeat-lock", "write-client-version", "create-lease")]
-    found = fleet.parse_table([*unknown, *rows])
+    found = fleet.parse_table([*unknown, *rows], RowReader().read)
     assert [row.key for row in found.leases] == ["shardId-000000000000", "shardId-000000000002"]
     assert found.workers == (fleet.WorkerRow(worker="java-1", updated=1795676221),)
     assert found.lock == lock.LockRow(owner="java-1", version="ec619bb7-5724-41f3-8e24-2129440fce33", lasts=6.0)
@@ -179,14 +180,16 @@ def test_a_table_is_read_with_all_its_rows_and_unknown_ones_are_passed_over() ->
 
 def test_a_row_that_cannot_be_read_is_named_and_the_others_are_read() -> None:
     odd = {"leaseKey": {"S": "w"}, "entityType": {"S": "WORKER_METRIC_STATS"}}
-    found = fleet.parse_table([{**ROW, "leaseCounter": {"S": "x"}}, odd, {**ROW, "leaseKey": {"S": "shard-2"}}])
+    found = fleet.parse_table([{**ROW, "leaseCounter": {"S": "x"}}, odd, {**ROW, "leaseKey": {"S": "shard-2"}}], RowReader().read)
     assert found.unreadable == ("row 'shard-1': leaseCounter is S 'x', not a whole number", "row 'w': lut is missing")
     assert [row.key for row in found.leases] == ["shard-2"]
 
 
 def test_a_version_that_cannot_be_read_is_no_version_to_go_by() -> None:
     with pytest.raises(BadRow, match=r"row 'Migration3.0': cv is missing"):
-        fleet.parse_table([ROW, {"leaseKey": {"S": "Migration3.0"}, "entityType": {"S": "CLIENT_VERSION_MIGRATION"}}])
+        fleet.parse_table(
+            [ROW, {"leaseKey": {"S": "Migration3.0"}, "entityType": {"S": "CLIENT_VERSION_MIGRATION"}}], RowReader().read
+        )
 
 
 def test_the_version_row_is_javas_own() -> None:

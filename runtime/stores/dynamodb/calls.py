@@ -13,7 +13,7 @@ import anyio.lowlevel
 from runtime.leases import StateError
 from runtime.stores.dynamodb.api import Answer, CapacityUsed, DynamodbApi
 from runtime.stores.dynamodb.errors import CONDITION_FAILED, TRANSACTION_CANCELED, code_of, to_state_error
-from runtime.stores.dynamodb.limits import Limits, is_sheltered
+from runtime.stores.dynamodb.limits import Limits, current_series
 
 LONGEST_CALL: Final = 5.0
 """Seconds. Half of the usual failover time: a lease is not yet lost then, and there is time for one more try."""
@@ -21,6 +21,7 @@ LONGEST_START: Final = 20.0
 """Seconds for a call that has to make the client, which reads files and may ask for credentials."""
 _READS: Final = frozenset({"GetItem", "Scan", "Query"})
 _UNCOUNTED: Final = frozenset({"DescribeTable", "CreateTable", "UpdateTable"})
+_COUNTED: Final = {"ReturnConsumedCapacity": "TOTAL"}
 _EXPECTED: Final = frozenset({CONDITION_FAILED, TRANSACTION_CANCELED})
 _METHODS: Final[Mapping[str, Callable[..., Awaitable[Answer]]]] = {
     "DescribeTable": lambda client, **request: client.describe_table(**request),
@@ -50,14 +51,19 @@ class TableCalls:
 
     async def call(self, operation: str, request: Mapping[str, Any], *, expected: frozenset[str] = frozenset()) -> Answer:
         """Raises StateError; of the codes of `expected`, and of conditions that failed, the client's own error."""
-        if not is_sheltered():
+        series = current_series()
+        if series is None:
             await anyio.lowlevel.checkpoint_if_cancelled()
         counted = operation not in _UNCOUNTED
-        asked = {**request, "ReturnConsumedCapacity": "TOTAL"} if counted else dict(request)
+        asked = {**request, **(_COUNTED if counted else {})}
         if operation != "TransactWriteItems":
             asked["TableName"] = self.table
         try:
-            answer = await self._ask(operation, asked)
+            if series is None or self._client is None:
+                answer = await self._ask(operation, asked)
+            else:
+                answer = await self._limits.within(_METHODS[operation](self._client, **asked))
+                await series.gathered()
         except Exception as error:
             code = code_of(error)
             if code in _EXPECTED:  # the units of a refused write are not told; a row of ours has less than a kilobyte
@@ -71,8 +77,6 @@ class TableCalls:
 
     async def _ask(self, operation: str, asked: Mapping[str, Any]) -> Answer:
         longest = LONGEST_START if self._client is None else LONGEST_CALL
-        if self._client is not None and is_sheltered():
-            return await self._limits.within(self._answer(operation, asked))
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + longest):
             return await self._answer(operation, asked)
         raise TimeoutError(f"nothing for {longest:.0f} seconds")
@@ -89,6 +93,8 @@ class TableCalls:
 
     def _count(self, operation: str, answer: Answer) -> None:
         told = answer.get("ConsumedCapacity") or {}
-        each = told if isinstance(told, list) else [told]
-        units = sum(float(one.get("CapacityUnits", 0)) for one in each)
+        if isinstance(told, list):  # of a transaction, by table
+            units = sum(float(each.get("CapacityUnits", 0)) for each in told)
+        else:
+            units = float(told.get("CapacityUnits", 0))
         self.capacity_used("read" if operation in _READS else "write", operation, units)

@@ -12,7 +12,27 @@ from pollers.aws.clients import AwsClients
 from pollers.aws.hot import STATE_FIND, STATE_LOOK, STATE_READ, STATE_WRITE, HotOperation
 from runtime.stores.dynamodb.api import Answer
 
+_NOTHING: Final = msgspec.Raw(b"{}")
+
+
+class _Written(msgspec.Struct, rename="pascal"):
+    """An answer to UpdateItem."""
+
+    attributes: msgspec.Raw = _NOTHING
+    consumed_capacity: dict[str, Any] = {}
+
+
+class _Scanned(msgspec.Struct, rename="pascal"):
+    """A page of a table. Its rows stay text, for a reader that knows most of it."""
+
+    items: list[msgspec.Raw] = []
+    last_evaluated_key: dict[str, Any] = {}
+    consumed_capacity: dict[str, Any] = {}
+
+
 _DECODER: Final = msgspec.json.Decoder(dict[str, Any])
+_WRITTEN: Final = msgspec.json.Decoder(_Written)
+_SCANNED: Final = msgspec.json.Decoder(_Scanned)
 _SAMPLE: Final = {"TableName": "esm", "Key": {"leaseKey": {"S": "shardId-000000000000"}}, "ReturnConsumedCapacity": "TOTAL"}
 
 
@@ -28,7 +48,10 @@ async def dynamodb_client(clients: AwsClients, region: str) -> "StateClient":
 
 
 class StateClient:
-    """A DynamodbApi. What comes by the hot road has binary values as base64, as on the wire."""
+    """A DynamodbApi. What comes by the hot road has binary values as base64, as on the wire.
+
+    Rows that were written or scanned are still their JSON.
+    """
 
     def __init__(self, client: Any, *, update: HotOperation, scan: HotOperation, query: HotOperation, get: HotOperation) -> None:
         self._client = client
@@ -38,10 +61,12 @@ class StateClient:
         self._get = get
 
     async def update_item(self, **request: Any) -> Answer:
-        return read_content(await self._update.ask(msgspec.json.encode(request)), _DECODER)
+        written = _WRITTEN.decode(await self._update.ask(msgspec.json.encode(request)))
+        return {"Attributes": written.attributes, "ConsumedCapacity": written.consumed_capacity}
 
     async def scan(self, **request: Any) -> Answer:
-        return read_content(await self._scan.ask(msgspec.json.encode(request)), _DECODER)
+        page = _SCANNED.decode(await self._scan.ask(msgspec.json.encode(request)))
+        return {"Items": page.items, "LastEvaluatedKey": page.last_evaluated_key, "ConsumedCapacity": page.consumed_capacity}
 
     async def describe_table(self, **request: Any) -> Answer:
         return self._answer(await self._client.describe_table(**request))

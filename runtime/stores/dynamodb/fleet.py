@@ -7,8 +7,8 @@ import msgspec
 
 from runtime.stores.dynamodb import values
 from runtime.stores.dynamodb.lock import ENTITY_LEADER, LockRow, parse_lock
-from runtime.stores.dynamodb.rows import ENTITY, KEY, LeaseRow, parse_lease
-from runtime.stores.dynamodb.values import BadRow, Item, Value
+from runtime.stores.dynamodb.rows import ENTITY, KEY, LeaseRow
+from runtime.stores.dynamodb.values import BadRow, Item, Stored, Value
 
 ENTITY_WORKER: Final = "WORKER_METRIC_STATS"
 UPDATED: Final = "lut"
@@ -113,7 +113,15 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """For each row that cannot be what it says it is, which one and why."""
 
 
-def parse_table(items: Iterable[Item], read: Callable[[Item], LeaseRow | None] = parse_lease) -> Snapshot:
+def key_of(stored: Stored) -> str | None:
+    """For messages."""
+    try:
+        return values.text_of(values.opened(stored), KEY)
+    except BadRow:
+        return None
+
+
+def parse_table(stored: Iterable[Stored], read: Callable[[Stored], LeaseRow | None]) -> Snapshot:
     """Rows of entities that are not known here are passed over. Raises BadRow, which names the row, for the version alone.
 
     `read`: as `parse_lease`.
@@ -122,13 +130,14 @@ def parse_table(items: Iterable[Item], read: Callable[[Item], LeaseRow | None] =
     workers: list[WorkerRow] = []
     unreadable: list[str] = []
     lock, version = None, None
-    for item in items:
+    for each in stored:
         entity: str | None = None
         try:
-            lease = read(item)
+            lease = read(each)
             if lease is not None:
                 leases.append(lease)
                 continue
+            item = values.opened(each)
             entity = values.text_of(item, ENTITY)
             if entity == ENTITY_WORKER:
                 workers.append(parse_worker(item))
@@ -137,7 +146,7 @@ def parse_table(items: Iterable[Item], read: Callable[[Item], LeaseRow | None] =
             elif entity == ENTITY_VERSION:
                 version = parse_version(item)
         except BadRow as error:
-            told = f"row {item.get(KEY, {}).get('S')!r}: {error}"
+            told = f"row {key_of(each)!r}: {error}"
             if entity == ENTITY_VERSION:
                 raise BadRow(told) from error
             unreadable.append(told)

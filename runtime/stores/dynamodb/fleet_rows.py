@@ -27,7 +27,7 @@ class TableFleet:
 
     async def owned(self, worker: str, *, known: Collection[str]) -> list[Lease]:
         await self._scoped.prepare()
-        known_keys = {self._scoped.key(shard) for shard in known}
+        known_keys = self._scoped.keys(known)
         keys = [key for key in await self._table.keys_of(worker) if key not in known_keys]
         found, _ = await self._get_all(keys)  # of what cannot be read the leader tells
         return [lease for lease in found.values() if worker in (lease.owner, lease.wanted_by)]

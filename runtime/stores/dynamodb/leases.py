@@ -10,6 +10,7 @@
 In the last one `esmUnclaimed` has the counter of that assignment, so that B is known not to work on it yet.
 """
 
+from functools import lru_cache
 from typing import Final
 
 from pollers.record import SHARD_END, Position, PositionKind
@@ -19,6 +20,8 @@ from runtime.stores.dynamodb.values import BadRow
 
 _OF_TABLES: Final = (0, 1)
 """The hash range that KCL's adapter writes for every shard of the stream of a table."""
+_POSITIONS: Final = 4096
+"""Rows are read again and again while their positions stand still."""
 _WORDS: Final = {kind.value: kind for kind in (PositionKind.TRIM_HORIZON, PositionKind.LATEST, PositionKind.SHARD_END)}
 
 
@@ -67,9 +70,9 @@ def row_of(lease: Lease, *, source: str, key: str | None = None, stream: str | N
 
 
 def position_of(row: LeaseRow, *, start: float | None) -> Position:
-    """Of an aggregated record that was left in its middle the whole is read again: we do not cut them. Raises BadRow."""
+    """Raises BadRow."""
     if row.checkpoint.isascii() and row.checkpoint.isdigit():
-        return Position.at_record(row.checkpoint) if row.sub_sequence > 0 else Position.after(row.checkpoint)
+        return _position_at(row.checkpoint, row.sub_sequence > 0)
     if row.checkpoint == PositionKind.AT_TIMESTAMP:
         seconds = start if row.start is None else row.start
         if seconds is None:
@@ -80,6 +83,12 @@ def position_of(row: LeaseRow, *, start: float | None) -> Position:
     if row.checkpoint not in _WORDS:
         raise BadRow(f"row {row.key!r}: the checkpoint {row.checkpoint!r} is none that KCL writes")
     return Position(kind=_WORDS[row.checkpoint])
+
+
+@lru_cache(maxsize=_POSITIONS)
+def _position_at(digits: str, within: bool) -> Position:
+    """Of an aggregated record that was left in its middle the whole is read again: we do not cut them."""
+    return Position.at_record(digits) if within else Position.after(digits)
 
 
 def checkpoint_of(position: Position, *, before: Position | None) -> tuple[str, float | None]:

@@ -1,4 +1,4 @@
-"""What bounds calls that follow one another in one task, at a tenth of the cost of a cancel scope with a timer for each.
+"""Calls that follow one another in several tasks: bounded at a tenth of the cost of a cancel scope with a timer for each.
 
 The law is that of `calls.py`: a call that has begun is not cut off by cancellation, and ends within its limit.
 """
@@ -12,22 +12,65 @@ from typing import Any, Final, TypeVar
 import anyio
 
 T = TypeVar("T")
-_SHELTERED: Final = ContextVar("_SHELTERED", default=False)
+_LONGEST_GATHERING: Final = 0.01
+"""Seconds."""
 
 
-@contextmanager
-def sheltered() -> Iterator[None]:
-    """Calls in it are not cancelled, and do not look whether they should be: whoever calls ends the series instead."""
-    with anyio.CancelScope(shield=True):
-        before = _SHELTERED.set(True)
-        try:
-            yield
-        finally:
-            _SHELTERED.reset(before)
+class Series:
+    """Tasks that each ask one thing after another.
+
+    Their calls are not cancelled, and do not look whether they should be: whoever calls ends the series instead. Answers are
+    taken in hand together, so that what does so is in the processor's caches for all but the first.
+    """
+
+    def __init__(self) -> None:
+        self._tasks = 0
+        self._waiting: list[asyncio.Future[None]] = []
+        """One of each, because what ends a task ends what it waits for."""
+        self._timer: asyncio.TimerHandle | None = None
+
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        self._tasks += 1
+        with anyio.CancelScope(shield=True):
+            before = _SERIES.set(self)
+            try:
+                yield
+            finally:
+                _SERIES.reset(before)
+                self._tasks -= 1
+                self._go_on_if_all()
+
+    async def gathered(self) -> None:
+        """Until every task of the series has its answer, or so long for the slowest."""
+        loop = asyncio.get_running_loop()
+        if self._timer is None:
+            self._timer = loop.call_later(_LONGEST_GATHERING, self._go_on)
+        waiter = loop.create_future()
+        self._waiting.append(waiter)
+        self._go_on_if_all()
+        await waiter
+
+    def _go_on_if_all(self) -> None:
+        if len(self._waiting) >= self._tasks:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
 
 
-def is_sheltered() -> bool:
-    return _SHELTERED.get()
+_SERIES: Final = ContextVar[Series | None]("_SERIES", default=None)
+
+
+def current_series() -> Series | None:
+    """Of the running task."""
+    return _SERIES.get()
 
 
 class Limits:

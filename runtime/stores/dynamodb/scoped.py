@@ -5,7 +5,7 @@ the token that it left in the row; until that is known its lease is not taken fo
 that write made it.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import anyio
 from msgspec.structs import replace
@@ -162,7 +162,8 @@ class ScopedTable:
     # parts
 
     async def _write(self, lease: Lease, token: str, change: Expressions) -> Lease | Refused:
-        await self.prepare()
+        if not self._joined:
+            await self.prepare()
         after = lease.counter + 1
         try:
             written = await self.table.write(self.key(lease.shard), change, token=token, counter=after)
@@ -240,6 +241,9 @@ class ScopedTable:
 
     def key(self, shard: str) -> str:
         return multi_stream_key(self._stream, shard) if self._stream else shard
+
+    def keys(self, shards: Collection[str]) -> set[str]:
+        return {multi_stream_key(self._stream, shard) for shard in shards} if self._stream else {*shards}
 
     def _rejected(self, what: str) -> StateRejected:
         return StateRejected(f"state table {self.table.calls.table} in {self.table.calls.region}: {what}")

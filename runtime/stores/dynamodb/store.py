@@ -8,7 +8,7 @@ from runtime.leases import Lease, StateError
 from runtime.stores.dynamodb import changes
 from runtime.stores.dynamodb.errors import StateRejected
 from runtime.stores.dynamodb.fleet_rows import TableFleet
-from runtime.stores.dynamodb.limits import sheltered
+from runtime.stores.dynamodb.limits import Series
 from runtime.stores.dynamodb.scoped import ScopedTable
 from runtime.together import run_series, run_together
 
@@ -49,7 +49,7 @@ class DynamodbStore:
                 answers[number] = error
 
         numbers = {(lease.scope, lease.shard): number for number, lease in reversed(list(enumerate(leases)))}
-        await run_series([partial(renew, number, leases[number]) for number in sorted(numbers.values())], within=sheltered)
+        await run_series([partial(renew, number, leases[number]) for number in sorted(numbers.values())], within=Series().joined)
         return answers
 
     async def checkpoint(self, lease: Lease, position: Position, *, window: str | None = None) -> Lease | None:

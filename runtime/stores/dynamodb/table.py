@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 MOST_TOGETHER: Final = 100
 """Items of one transaction."""
+_RETURNED: Final = {"ReturnValues": "ALL_NEW", "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
 _TRIES: Final = 5
 """Of a transaction: each time fewer rows are missing, or another worker was in the way."""
 _EXISTS: Final = "ConditionalCheckFailed"
@@ -104,13 +105,16 @@ class LeaseTable:
     async def write(self, key: str, change: Expressions, *, token: str, counter: int | None) -> LeaseRow | Refused:
         """`token` and `counter`: what `change` leaves in the row; without a counter the token alone tells that it is ours."""
         try:
-            answer = await self._update(key, change)
+            answer = await self.calls.call("UpdateItem", {"Key": _key(key), **change.expressions(), **_RETURNED})
         except ClientError as error:
             item = row_of(error)
             row = None if item is None else self.understood(lambda: self._rows.read(item), row=key)
             ours = row is not None and row.write == token and counter in (None, row.counter)
             return row if row is not None and ours else Refused(row)
-        return self._lease(answer["Attributes"])
+        written = self.understood(lambda: self._rows.read(answer["Attributes"]), row=key)
+        if written is None:
+            raise self.unreadable(f"row {key!r} has become another entity")
+        return written
 
     async def name_children(self, key: str, children: tuple[str, ...]) -> bool:
         """False: the row is not there."""
@@ -184,10 +188,6 @@ class LeaseTable:
         where = f"state table {self.calls.table} in {self.calls.region}"
         raise StateError(f"{where}: TransactWriteItems: other workers write the same rows; it is tried again")
 
-    async def _update(self, key: str, change: Expressions) -> Mapping[str, Any]:
-        returned = {"ReturnValues": "ALL_NEW", "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
-        return await self.calls.call("UpdateItem", {"Key": _key(key), **change.expressions(), **returned})
-
     async def _do(self, operation: str, key: str, change: Change) -> bool:
         try:
             await self.calls.call(operation, {"Key": _key(key), **change.expressions()})
@@ -197,17 +197,11 @@ class LeaseTable:
 
     async def _do_lock(self, change: Change, is_ours: Callable[[LockRow], bool]) -> bool:
         try:
-            await self._update(LEADER, change)
+            await self.calls.call("UpdateItem", {"Key": _key(LEADER), **change.expressions(), **_RETURNED})
         except ClientError as error:
             item = row_of(error)
             return item is not None and is_ours(self.understood(lambda: parse_lock(item), row=LEADER))
         return True
-
-    def _lease(self, item: Item) -> LeaseRow:
-        row = self.understood(lambda: self._rows.read(item), row=str(item.get(KEY, {}).get("S")))
-        if row is None:
-            raise self.unreadable(f"row {item.get(KEY)} has become another entity")
-        return row
 
     def understood(self, read: Callable[[], T], *, row: str | None = None) -> T:
         """Raises RowUnreadable, which says where it is. `row`: its key, where `read` does not name it."""

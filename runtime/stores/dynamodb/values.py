@@ -1,14 +1,31 @@
 """Attribute values as the client takes and gives them (`{"S": "x"}`, binary as bytes), read tolerantly and written strictly."""
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from pollers.aws.answers import read_content
 
 Value: TypeAlias = Mapping[str, Any]
 Item: TypeAlias = Mapping[str, Value]
+Stored: TypeAlias = Item | msgspec.Raw
+"""A row as an answer has it: taken apart, or still its JSON."""
+_ITEMS: Final = msgspec.json.Decoder(dict[str, dict[str, Any]])
 
 
 class BadRow(ValueError):
     """A row that cannot be what it says it is; the text names the attribute."""
+
+
+def opened(stored: Stored) -> Item:
+    """Raises BadRow."""
+    if not isinstance(stored, msgspec.Raw):
+        return stored
+    try:
+        return read_content(memoryview(stored), _ITEMS)
+    except ValueError as error:
+        raise BadRow(f"it cannot be read: {error}") from error
 
 
 def text_of(item: Item, name: str) -> str | None:
