@@ -13,6 +13,8 @@ from typing import Any
 
 import anyio.lowlevel
 from botocore.exceptions import ClientError
+from msgspec import Raw
+from msgspec.json import encode as as_json
 
 from runtime.config.worker import DynamodbState
 from runtime.local.dynamodb.call import Call
@@ -58,7 +60,7 @@ class FakeDynamodb:
                     self.carry_out(operation, request)
             answer = self.carry_out(operation, request)
             await self.after(operation, request)
-            return self.alter(operation, answer)
+            return as_text(operation, self.alter(operation, answer))
 
         return call
 
@@ -75,6 +77,15 @@ class FakeDynamodb:
         """By `leaseKey`, with binary as base64."""
         found = self.store.table(table, account=ME.account, region=ME.region).scan(limit=None, after=None).items
         return {item["leaseKey"]["S"]: item for item in found}
+
+
+def as_text(operation: str, answer: Any) -> Any:
+    """The rows that the product's client leaves as they came."""
+    if operation == "Scan":
+        return {**answer, "Items": [Raw(as_json(item)) for item in answer["Items"]]}
+    if operation == "UpdateItem" and "Attributes" in answer:
+        return {**answer, "Attributes": Raw(as_json(answer["Attributes"]))}
+    return answer
 
 
 def _converted(value: Any, *, encode: bool) -> Any:

@@ -20,7 +20,7 @@ from runtime.stores.dynamodb.leases import position_of
 from runtime.stores.dynamodb.opening import dynamodb_store
 from runtime.stores.dynamodb.rows import parse_lease
 from runtime.stores.dynamodb.store import DynamodbStore
-from tests.fakes.dynamodb_table import FakeDynamodb
+from tests.fakes.dynamodb_table import FakeDynamodb, as_text
 from tests.simulation.journal import (
     Asked,
     Assigned,
@@ -102,7 +102,7 @@ class SimTable:
             await anyio.sleep(SLOW_ANSWER if slow else world.time("store", chances.store_time))
             if error is not None:
                 raise error
-            return answer
+            return as_text(operation, answer)
 
         return call
 

@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 
 from handlers.invoker import Outcome, Succeeded
+from runtime.stores.dynamodb.values import opened
 from tests.fakes.stream_worker import FakeStreamWorker, wait, wall_clock
 from tests.fakes.virtual_time import virtual_time
 from tests.unit.test_fleet import FAILOVER, OnTable, fleet_of, works_on
@@ -114,7 +115,7 @@ class Java:
 
     async def renew(self, shard: str) -> int:
         answer = await self._update(shard, "ADD leaseCounter :one")
-        return int(answer["Attributes"]["leaseCounter"]["N"])
+        return int(opened(answer["Attributes"])["leaseCounter"]["N"])
 
     async def assign(self, shard: str, worker: str) -> None:
         await self._update(shard, "SET leaseOwner = :worker REMOVE checkpointOwner ADD leaseCounter :one", worker=worker)

@@ -16,7 +16,7 @@ from runtime.stores.dynamodb.calls import TableCalls
 from runtime.stores.dynamodb.errors import IN_USE, NOT_FOUND, StateRejected, condition_failed
 from runtime.stores.dynamodb.fleet import VERSION_KEY, FleetVersion, parse_version, version_item
 from runtime.stores.dynamodb.rows import ENTITY, KEY, LEASE, OWNER
-from runtime.stores.dynamodb.values import BadRow, Item
+from runtime.stores.dynamodb.values import BadRow, Item, opened
 
 INDEX: Final = "LeaseOwnerToLeaseKeyIndex"
 LEGACY_TABLE: Final = "{table}-CoordinatorState"
@@ -171,7 +171,7 @@ class TableSchema:
     async def _is_used(self) -> bool:
         """There are leases. Not that workers are about: theirs are the first rows of a table that was made anew under them."""
         page = await self._calls.call("Scan", {"ConsistentRead": True})
-        leases = [item for item in page["Items"] if item.get(ENTITY, {}).get("S") in (None, LEASE)]
+        leases = [item for item in map(opened, page["Items"]) if item.get(ENTITY, {}).get("S") in (None, LEASE)]
         return bool(leases or page.get("LastEvaluatedKey"))
 
     async def _say_version(self, worker: str, milliseconds: int) -> None:
