@@ -37,7 +37,7 @@ class Counter(Collector):
 
     def labels(self, *values: str) -> Count:
         """The line of these label values, which appears with 0."""
-        return self._lines.setdefault(values, Count())
+        return self._lines.get(values) or self._lines.setdefault(values, Count())
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         family = CounterMetricFamily(self._name, self._text, labels=self._label_names)

@@ -23,18 +23,19 @@ _READS: Final = frozenset({"GetItem", "Scan", "Query"})
 _UNCOUNTED: Final = frozenset({"DescribeTable", "CreateTable", "UpdateTable"})
 _COUNTED: Final = {"ReturnConsumedCapacity": "TOTAL"}
 _EXPECTED: Final = frozenset({CONDITION_FAILED, TRANSACTION_CANCELED})
-_METHODS: Final[Mapping[str, Callable[..., Awaitable[Answer]]]] = {
-    "DescribeTable": lambda client, **request: client.describe_table(**request),
-    "CreateTable": lambda client, **request: client.create_table(**request),
-    "UpdateTable": lambda client, **request: client.update_table(**request),
-    "GetItem": lambda client, **request: client.get_item(**request),
-    "PutItem": lambda client, **request: client.put_item(**request),
-    "UpdateItem": lambda client, **request: client.update_item(**request),
-    "DeleteItem": lambda client, **request: client.delete_item(**request),
-    "TransactWriteItems": lambda client, **request: client.transact_write_items(**request),
-    "Scan": lambda client, **request: client.scan(**request),
-    "Query": lambda client, **request: client.query(**request),
+_METHODS: Final[Mapping[str, str]] = {
+    "DescribeTable": "describe_table",
+    "CreateTable": "create_table",
+    "UpdateTable": "update_table",
+    "GetItem": "get_item",
+    "PutItem": "put_item",
+    "UpdateItem": "update_item",
+    "DeleteItem": "delete_item",
+    "TransactWriteItems": "transact_write_items",
+    "Scan": "scan",
+    "Query": "query",
 }
+"""As the client calls them."""
 
 Connect = Callable[[], Awaitable[DynamodbApi]]
 """Gives the client, made on first use. Raises what making it raises."""
@@ -62,7 +63,7 @@ class TableCalls:
             if series is None or self._client is None:
                 answer = await self._ask(operation, asked)
             else:
-                answer = await self._limits.within(_METHODS[operation](self._client, **asked))
+                answer = await self._limits.within(getattr(self._client, _METHODS[operation])(**asked))
                 await series.gathered()
         except Exception as error:
             code = code_of(error)
@@ -84,7 +85,8 @@ class TableCalls:
     async def _answer(self, operation: str, asked: Mapping[str, Any]) -> Answer:
         if self._client is None:
             self._client = await self.connect()
-        return await _METHODS[operation](self._client, **asked)
+        answer: Answer = await getattr(self._client, _METHODS[operation])(**asked)
+        return answer
 
     def failed(self, error: Exception, operation: str) -> StateError:
         if isinstance(error, StateError):

@@ -85,10 +85,10 @@ class Limits:
 
     async def within(self, asked: Awaitable[T]) -> T:
         """What it gives. Raises TimeoutError. Of one task one at a time."""
-        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()  # a system call, and one more where it is not said
+        task = asyncio.current_task(loop)
         if task is None:
             raise RuntimeError("there is no task that could be ended")
-        loop = asyncio.get_running_loop()
         when = self._open[task] = loop.time() + self._seconds
         if self._timer is None:
             self._timer = loop.call_at(when, self._fire, loop)

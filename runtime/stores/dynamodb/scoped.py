@@ -182,7 +182,7 @@ class ScopedTable:
         Raises BadRow.
         """
         lease = lease_of(row, self._scope, start=self._start)
-        if self._is_unanswered(row) and self._taken.get(row.shard) == row.write and lease.wanted_by is None:
+        if self._unanswered and self._is_unanswered(row) and self._taken.get(row.shard) == row.write and lease.wanted_by is None:
             return replace(lease, owner=None, wanted_by=lease.owner)
         return lease
 
