@@ -9,7 +9,7 @@ A position whose records are gone is not refused: Kinesis answers empty pages th
 
 import json
 from binascii import a2b_base64
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -87,26 +87,38 @@ def envelope(records: Sequence[Record]) -> dict[str, Any]:
     Keys in Lambda's order; EncryptionType is left out (KIN-21).
     """
     shown = []
+    origin, shard, frame = None, "", dict[str, Any]()
     record: Any
     for record in records:
-        origin, sequence = record.content, record.id
-        shown.append({
-            "kinesis": {
-                "kinesisSchemaVersion": "1.0",
-                "partitionKey": record.group,
-                "sequenceNumber": sequence,
-                "data": record.data,
-                "approximateArrivalTimestamp": record.arrived,
-            },
-            "eventSource": "aws:kinesis",
-            "eventVersion": "1.0",
-            "eventID": f"{origin.shard}:{sequence}",
-            "eventName": "aws:kinesis:record",
-            "invokeIdentityArn": origin.role,
-            "awsRegion": origin.region,
-            "eventSourceARN": origin.arn,
-        })  # fmt: skip
+        if record.content is not origin:  # of one shard all have the same
+            origin = record.content
+            shard, frame = origin.shard, _frame(origin)
+        sequence = record.id
+        each = frame.copy()
+        each["kinesis"] = {
+            "kinesisSchemaVersion": "1.0",
+            "partitionKey": record.group,
+            "sequenceNumber": sequence,
+            "data": record.data,
+            "approximateArrivalTimestamp": record.arrived,
+        }
+        each["eventID"] = f"{shard}:{sequence}"
+        shown.append(each)
     return {"Records": shown}
+
+
+def _frame(origin: _Origin) -> dict[str, Any]:
+    """What is the same in all that is shown of a shard's records, and the places of the rest."""
+    return {
+        "kinesis": None,
+        "eventSource": "aws:kinesis",
+        "eventVersion": "1.0",
+        "eventID": "",
+        "eventName": "aws:kinesis:record",
+        "invokeIdentityArn": origin.role,
+        "awsRegion": origin.region,
+        "eventSourceARN": origin.arn,
+    }
 
 
 def event_view(event: dict[str, Any]) -> View:
@@ -257,7 +269,7 @@ class KinesisStream:
             raise translated(error, "GetRecords", on=on, observe=self._observe) from error
         try:
             page = read_content(content, _PAGE)
-            records = self.complete(shard, page.Records)
+            records, size = self.complete(shard, page.Records)
         except ValueError as error:
             self._observe("GetRecords", "error")
             raise no_page(error, on=on) from error
@@ -267,7 +279,7 @@ class KinesisStream:
             await self.check_horizon(behind, at, on=on)
         following = page.NextShardIterator or None
         more = following is not None and (behind > 0 or len(records) >= limit)  # also through stretches without a record
-        return IteratorPage(records=records, next_iterator=following, more=more, behind=behind, size=data_size(records))
+        return IteratorPage(records=records, next_iterator=following, more=more, behind=behind, size=size)
 
     async def check_horizon(self, behind: float, at: Position, *, on: str) -> None:
         """Raises PositionTrimmed. Asks anew how long records are kept: that may have been changed since."""
@@ -308,21 +320,29 @@ class KinesisStream:
             self._address = by_name
         return answer
 
-    def complete(self, shard: str, page: list[KinesisRecord] | None) -> list[KinesisRecord]:
-        """Fills in what AWS does not send; arrival times to the millisecond. Raises ValueError."""
+    def complete(self, shard: str, page: list[KinesisRecord] | None) -> tuple[list[KinesisRecord], int]:
+        """Fills in what AWS does not send; arrival times to the millisecond. Raises ValueError.
+
+        Also gives the bytes of data, before they were written as base64.
+        """
         if page is None:
             raise ValueError("Records is missing (a proxy?)")
-        check_sequences([record.id for record in page])
+        sequences = [record.id for record in page]
+        check_sequences(sequences)
         origin, frame = self._origins.get(shard) or self._new_origin(shard)
-        encode = msgspec.json.encode
+        frame += 2 * max(map(len, sequences), default=0)  # nearly always all are as long as the longest
+        encode, characters = msgspec.json.encode, 0
         for record in page:
             record.content = origin
-            record.arrived = int(record.arrived * 1000 + 0.5) / 1000
+            milliseconds = record.arrived * 1000 + 0.5
+            record.arrived = (milliseconds - milliseconds % 1.0) / 1000  # half of what int() takes
+            data = len(record.data)
+            characters += data
             try:
-                record.size = frame + len(record.data) + len(encode(record.group)) + 2 * len(record.id)
+                record.size = frame + data + len(encode(record.group))
             except UnicodeEncodeError:  # a lone surrogate: six bytes as an escape
-                record.size = frame + len(record.data) + len(json.dumps(record.group)) + 2 * len(record.id)
-        return page
+                record.size = frame + data + len(json.dumps(record.group))
+        return page, characters * 3 // 4
 
     def _new_origin(self, shard: str) -> tuple[_Origin, int]:
         """With the bytes of its records' frame."""
@@ -343,8 +363,3 @@ def _shard(listed: dict[str, Any]) -> Shard:
         closed=listed["SequenceNumberRange"].get("EndingSequenceNumber") is not None,
         keys=(int(keys["StartingHashKey"]), int(keys["EndingHashKey"])) if keys else None,
     )
-
-
-def data_size(records: Iterable[KinesisRecord]) -> int:
-    """Bytes before they were written as base64."""
-    return sum([len(record.data) for record in records]) * 3 // 4

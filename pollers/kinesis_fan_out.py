@@ -24,7 +24,7 @@ from pollers.aws.clients import AwsClients, Observe
 from pollers.aws.event_stream import EventStream
 from pollers.aws.hot import BODY
 from pollers.errors import PositionTrimmed, SourceError, SourceRejected, SourceUnavailable
-from pollers.kinesis import BADLY_FORMED, SHORTEST_RETENTION, KinesisRecord, KinesisStream, data_size
+from pollers.kinesis import BADLY_FORMED, SHORTEST_RETENTION, KinesisRecord, KinesisStream
 from pollers.record import Position, PositionKind, Record, Shard, ShardPage
 from pollers.shard_reading import FOREIGN, beyond, foreign_position
 from pollers.source import ShardReader, StreamFacts
@@ -394,11 +394,10 @@ class KinesisSubscription:
     def _pushed(self, payload: bytes) -> Pushed:
         """Raises ValueError. Only children end a shard: what says neither where it goes on nor that it ends is not believed."""
         event = read_content(payload, _EVENT)
-        records = self._stream.complete(self._shard, event.Records)
+        records, size = self._stream.complete(self._shard, event.Records)
         continues = event.ContinuationSequenceNumber or ""
         ended = bool(event.ChildShards)
         if not ended and not (continues.isascii() and continues.isdigit()):
             raise ValueError(f"ContinuationSequenceNumber is {event.ContinuationSequenceNumber!r}")
         behind = (event.MillisBehindLatest or 0.0) / 1000
-        size = data_size(records)
         return Pushed(records=records, continues="" if ended else continues, behind=behind, ended=ended, size=size)

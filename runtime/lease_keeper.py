@@ -4,6 +4,7 @@ A worker believes in a lease for the failover time from the beginning of its las
 takes it waits as long from when it saw that write, so there are never two who believe.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from math import inf
 from typing import Final
@@ -39,7 +40,7 @@ class HeldLease:
         self.lost = False
         self.expired = False
         """It was lost because it could not be renewed in time; else because another worker took it."""
-        self.lock = anyio.Lock(fast_acquire=True)  # a renewal and a checkpoint both go from counter c to c + 1
+        self.lock = asyncio.Lock()  # a renewal and a checkpoint both go from counter c to c + 1; anyio's costs 10 us a batch
         self.written = written
         """When the last successful write began."""
         self._store = store
@@ -208,7 +209,7 @@ class LeaseKeeper:
         if not due:
             return
         for held in due:
-            held.lock.acquire_nowait()
+            await held.lock.acquire()  # at once: nobody has it
         try:
             began = now()
             rows = await self._store.renew([held.measured() for held in due])

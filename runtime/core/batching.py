@@ -28,11 +28,13 @@ class Batch(Struct, frozen=True):
     """Times in a row that the function was not invoked."""
     received: float = 0.0
     """When the first of the records was received, in monotonic seconds."""
+    counted: int = 0
+    """Its `size`, where somebody has counted it; 0 where not."""
 
     @property
     def size(self) -> int:
         """Bytes of the event as compact JSON."""
-        return ENVELOPE_BYTES + sum([record.size for record in self.records]) + len(self.records) - 1
+        return self.counted or ENVELOPE_BYTES + sum([record.size for record in self.records]) + len(self.records) - 1
 
 
 class BatchWindow:
@@ -86,7 +88,8 @@ class BatchWindow:
         """The oldest records that make one batch; what does not fit stays for the next. Empty when there are none."""
         received = self._added[0][0] if self._added else 0.0
         if len(self._records) <= self._limits.records and self._bytes <= self._limits.size:
-            return Batch(self.drop(), received=received)
+            counted = self._bytes if self._records else 0
+            return Batch(self.drop(), received=received, counted=counted)
         records = self._records
         sizes = [record.size + 1 for record in islice(records, self._limits.records)]
         totals = list(accumulate(sizes, initial=ENVELOPE_BYTES - 1))  # bytes of a batch of so many of them
@@ -94,7 +97,7 @@ class BatchWindow:
         taken = tuple([records.popleft() for _ in range(count)])
         self._bytes -= totals[count] - totals[0]
         self._forget(count)
-        return Batch(taken, received=received)
+        return Batch(taken, received=received, counted=totals[count])
 
     def _forget(self, taken: int) -> None:
         """When the first `taken` records were added."""

@@ -37,8 +37,11 @@ class ShardProgress:
         """Records whose fate has been carried out, in any order."""
         ids = [record.id for record in records]
         if ids and not self._finished and list(islice(self._open, len(ids))) == ids:  # what one lane alone always brings
-            for _ in ids:
-                self._open.popleft()
+            if len(ids) == len(self._open):
+                self._open.clear()
+            else:
+                for _ in ids:
+                    self._open.popleft()
             self._commit(ids)
             return
         self._finished.update(ids)

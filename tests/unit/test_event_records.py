@@ -57,7 +57,7 @@ def kinesis_records(draw: st.DrawFn) -> Record:
         **draw(st.sampled_from([{}, {"EncryptionType": "KMS"}, {"EncryptionType": "NONE"}])),
     }
     page = KINESIS_PAGE.decode(json.dumps({"Records": [sent]}))
-    return kinesis_stream().complete(SHARD, page.Records)[0]
+    return kinesis_stream().complete(SHARD, page.Records)[0][0]
 
 
 values: st.SearchStrategy[Any] = st.recursive(
