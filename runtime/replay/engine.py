@@ -175,7 +175,7 @@ class Replayer:
         if self._blocked is None:
             return batch
         free = tuple(each for each in batch.records if not self._blocked.holds(lane.source_arn, lane.shard, each))
-        return batch if len(free) == len(batch.records) else replace(batch, records=free)
+        return batch if len(free) == len(batch.records) else replace(batch, records=free, counted=0)
 
     # the invocation
 
