@@ -12,20 +12,18 @@ from pollers.aws.clients import AwsClients
 from pollers.aws.hot import STATE_FIND, STATE_LOOK, STATE_READ, STATE_WRITE, HotOperation
 from runtime.stores.dynamodb.api import Answer
 
-_NOTHING: Final = msgspec.Raw(b"{}")
-
 
 class _Written(msgspec.Struct, rename="pascal"):
-    """An answer to UpdateItem."""
+    """A row after an UpdateItem. It stays text, for a reader that knows most of it."""
 
-    attributes: msgspec.Raw = _NOTHING
+    attributes: msgspec.Raw
     consumed_capacity: dict[str, Any] = {}
 
 
 class _Scanned(msgspec.Struct, rename="pascal"):
-    """A page of a table. Its rows stay text, for a reader that knows most of it."""
+    """A page of a table, likewise."""
 
-    items: list[msgspec.Raw] = []
+    items: list[msgspec.Raw]
     last_evaluated_key: dict[str, Any] = {}
     consumed_capacity: dict[str, Any] = {}
 
@@ -50,7 +48,8 @@ async def dynamodb_client(clients: AwsClients, region: str) -> "StateClient":
 class StateClient:
     """A DynamodbApi. What comes by the hot road has binary values as base64, as on the wire.
 
-    Rows that were written or scanned are still their JSON.
+    Rows that were written or scanned are still their JSON. Raises ValueError for what is no answer of DynamoDB: nothing that a
+    proxy says is an empty table.
     """
 
     def __init__(self, client: Any, *, update: HotOperation, scan: HotOperation, query: HotOperation, get: HotOperation) -> None:
@@ -61,7 +60,10 @@ class StateClient:
         self._get = get
 
     async def update_item(self, **request: Any) -> Answer:
-        written = _WRITTEN.decode(await self._update.ask(msgspec.json.encode(request)))
+        content = await self._update.ask(msgspec.json.encode(request))
+        if "ReturnValues" not in request:
+            return read_content(content, _DECODER)
+        written = _WRITTEN.decode(content)
         return {"Attributes": written.attributes, "ConsumedCapacity": written.consumed_capacity}
 
     async def scan(self, **request: Any) -> Answer:
@@ -90,7 +92,10 @@ class StateClient:
         return self._answer(await self._client.transact_write_items(**request))
 
     async def query(self, **request: Any) -> Answer:
-        return read_content(await self._query.ask(msgspec.json.encode(request)), _DECODER)
+        answer = read_content(await self._query.ask(msgspec.json.encode(request)), _DECODER)
+        if "Items" not in answer:
+            raise ValueError("Items is missing")
+        return answer
 
     @staticmethod
     def _answer(answer: Any) -> Answer:
