@@ -94,9 +94,7 @@ class FileThread:
 
     async def run(self, work: Callable[..., Any], *, together: Together | None = None) -> Any:
         """What has begun is not cut off by cancellation: it ends first, and the caller has the answer."""
-        task = asyncio.current_task(self._loop)
-        if task is None or task.cancelling():  # what the next line asks of every scope that the task is in
-            await anyio.lowlevel.checkpoint_if_cancelled()
+        await anyio.lowlevel.checkpoint_if_cancelled()
         call = _Call(work, together, self._loop.create_future())
         self._waiting.append(call)
         if not self._busy:
