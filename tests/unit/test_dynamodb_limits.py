@@ -11,11 +11,18 @@ from runtime.clock import now
 from runtime.leases import Lease, StateError
 from runtime.stores.dynamodb.calls import LONGEST_CALL
 from runtime.stores.dynamodb.limits import Limits, Series, current_series
+from runtime.stores.dynamodb.store import DynamodbStore
 from runtime.together import MOST_TOGETHER, run_series
 from tests.fakes.dynamodb_table import FakeDynamodb, fake_store
 from tests.fakes.virtual_time import virtual_time
 
 SCOPE = "orders arn:aws:kinesis:eu-west-1:123456789012:stream/orders"
+
+
+async def thirty_leases(store: DynamodbStore) -> list[Lease]:
+    new = [Lease(scope=SCOPE, shard=f"shard-{number:02}", checkpoint=TRIM_HORIZON) for number in range(30)]
+    await store.create(new)
+    return [taken for lease in new if (taken := await store.take(lease, "me")) is not None]
 
 
 async def after(seconds: float) -> str:
@@ -134,9 +141,7 @@ async def test_a_bug_in_a_series_ends_it() -> None:
 async def test_renewals_that_hang_end_in_time_one_by_one_and_are_known_again() -> None:
     client = FakeDynamodb()
     store = fake_store(client)
-    new = [Lease(scope=SCOPE, shard=f"shard-{number:02}", checkpoint=TRIM_HORIZON) for number in range(30)]
-    await store.create(new)
-    mine = [taken for lease in new if (taken := await store.take(lease, "me")) is not None]
+    mine = await thirty_leases(store)
     hanging = {"shard-03", "shard-25"}
 
     async def hang(operation: str, request: object) -> None:
@@ -228,9 +233,7 @@ async def test_the_next_answers_have_a_time_of_their_own() -> None:
 async def test_of_renewals_twenty_are_asked_together_as_the_last_of_those_before_is_answered() -> None:
     client = FakeDynamodb()
     store = fake_store(client)
-    new = [Lease(scope=SCOPE, shard=f"shard-{number:02}", checkpoint=TRIM_HORIZON) for number in range(30)]
-    await store.create(new)
-    mine = [taken for lease in new if (taken := await store.take(lease, "me")) is not None]
+    mine = await thirty_leases(store)
     asked = list[float]()
 
     async def answer_late(operation: str, _: object) -> None:

@@ -1,4 +1,7 @@
-"""The part of a DynamoDB client that is used here, and where its units are counted. JSON in, JSON out: botocore's own shapes."""
+"""The part of a DynamoDB client that is used here, and where its units are counted. JSON in, JSON out: botocore's own shapes.
+
+The rows in answers to Scan and UpdateItem may still be their text (`values.Stored`).
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeAlias

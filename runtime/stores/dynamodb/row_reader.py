@@ -20,7 +20,7 @@ _COUNTER: Final = f'"{COUNTER}":{{"N":"'.encode()
 _WRITE: Final = f'"{WRITE}":{{"S":"'.encode()
 _THROUGHPUT: Final = f'"{THROUGHPUT}":{{"N":"'.encode()
 """What is in front of a value, as DynamoDB writes it. Where it is written in another way it stays in the rest."""
-_ONCE: Final = tuple(f'"{name}"'.encode() for name in (KEY, COUNTER, WRITE, THROUGHPUT))
+_ONCE: Final = tuple(f'"{name}"'.encode() for name in (COUNTER, WRITE, THROUGHPUT))
 _NESTED: Final = b'"M"'
 
 

@@ -22,7 +22,7 @@ from runtime.stores.dynamodb.lock import LEADER, LockRow, parse_lock
 from runtime.stores.dynamodb.row_reader import RowReader
 from runtime.stores.dynamodb.rows import ENTITY, KEY, OWNER, LeaseRow, item_of
 from runtime.stores.dynamodb.schema import INDEX
-from runtime.stores.dynamodb.values import BadRow, Item, Value
+from runtime.stores.dynamodb.values import BadRow, Item, Stored, Value, opened
 
 T = TypeVar("T")
 
@@ -79,7 +79,7 @@ class LeaseTable:
             "ExpressionAttributeValues": {":owner": {"S": worker}},
         }
         items = await self._pages("Query", request, expected=frozenset({"ValidationException"}))
-        return [str(item[KEY]["S"]) for item in items]
+        return [str(opened(item)[KEY]["S"]) for item in items]
 
     async def get(self, key: str) -> LeaseRow | None:
         item = await self._item(key)
@@ -154,8 +154,8 @@ class LeaseTable:
 
     # parts
 
-    async def _pages(self, operation: str, request: Mapping[str, Any], *, expected: frozenset[str] = frozenset()) -> list[Item]:
-        items: list[Item] = []
+    async def _pages(self, operation: str, request: Mapping[str, Any], *, expected: frozenset[str] = frozenset()) -> list[Stored]:
+        items: list[Stored] = []
         start: dict[str, Any] = {}
         while True:
             answer = await self.calls.call(operation, {**request, **start}, expected=expected)
