@@ -42,7 +42,7 @@ class QueueSource(Protocol):
 
     async def describe(self) -> QueueFacts: ...
 
-    async def receive(self, *, limit: int, wait: int, visibility: int | None) -> list[Record]:
+    async def receive(self, *, limit: int, wait: int, visibility: int | None) -> Sequence[Record]:
         """At most `limit` (1-10) records, as soon as there is one, after at most `wait` (0-20) seconds.
 
         `visibility`: hide them for so many seconds; None leaves it to the queue's own timeout.

@@ -7,6 +7,7 @@ The queue is addressed by a URL made from its ARN and the client's endpoint, so 
 import json
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -36,7 +37,7 @@ _CHUNKS_AT_ONCE: Final = 8
 """Batch requests of one call that are in the air together."""
 _EMPTY_ANSWER: Final = 64
 """Bytes of an answer without messages, at most: `{}` or `{"Messages":[]}`. A longer one is somebody else's."""
-_MOST_SHAPES: Final = 256
+_MOST_ORDERS: Final = 256
 _GONE: Final = frozenset({
     "ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight", "AWS.SimpleQueueService.MessageNotInflight",
     "InvalidReceiptHandle",
@@ -49,9 +50,88 @@ _ATTRIBUTES: Final[tuple[str, ...]] = (
 """The order in which Lambda shows them (SQS-22, SQS-23); others follow as they came (DeadLetterQueueSourceArn)."""
 
 
+class _Attribute(Struct, gc=False):
+    """As it came: binary values are base64 text."""
+
+    DataType: str
+    StringValue: str | None = None
+    BinaryValue: str | UnsetType = UNSET
+
+
+class Origin(Struct, frozen=True, gc=False):
+    """What all records of a mapping have in common."""
+
+    arn: str
+    region: str
+    windowed: bool
+    """The mapping has a batching window."""
+
+
+_AS_SENT: Final = {
+    "id": "MessageId", "handle": "ReceiptHandle", "body": "Body", "checksum": "MD5OfBody", "attributes": "Attributes",
+    "custom": "MessageAttributes", "custom_checksum": "MD5OfMessageAttributes", "content": "$content", "size": "$size",
+    "arrived": "$arrived", "group": "$group",
+}  # fmt: skip
+"""AWS's names of what it sends, and names that it has not for what is filled in."""
+
+
+class SqsRecord(Record, kw_only=True, gc=False, rename=_AS_SENT):
+    """A message, decoded in one step; `content` is its origin. Filled in here, and changed by nobody else.
+
+    A large batch lies in memory for a while: its parts of the event are made when its handler is called, and not before.
+    """
+
+    id: RecordId
+    handle: str
+    body: str = ""
+    checksum: str = ""
+    attributes: dict[str, str] | None = None
+    custom: dict[str, _Attribute] | None = None
+    """The attributes that its sender gave it."""
+    custom_checksum: str | None = None
+    content: Origin | None = None
+    size: int = 0
+    arrived: float = 0.0
+
+
 def envelope(records: Sequence[Record]) -> dict[str, Any]:
-    """The Lambda event (SQS-20). A record of a queue is invoked at most once per receive, so nothing is copied."""
-    return {"Records": [record.content for record in records]}
+    """The Lambda event (SQS-20), made anew for each call."""
+    return {"Records": [_shown(record) for record in records]}
+
+
+def _shown(record: Any) -> dict[str, Any]:
+    """Keys in Lambda's order (SQS-21..26); the body is the message's own text (SQS-27)."""
+    origin, attributes, custom = record.content, record.attributes, record.custom
+    event = {
+        "messageId": record.id,
+        "receiptHandle": record.handle,
+        "body": record.body,
+        "attributes": {each: attributes[each] for each in _order(tuple(attributes))} if attributes else {},
+        "messageAttributes": {each: _attribute(value) for each, value in custom.items()} if custom else {},
+        "md5OfMessageAttributes": record.custom_checksum,
+        "md5OfBody": record.checksum,
+        "eventSource": "aws:sqs",
+        "eventSourceARN": origin.arn,
+        "awsRegion": origin.region,
+    }
+    if not (custom or origin.windowed):
+        del event["md5OfMessageAttributes"]
+    return event
+
+
+@lru_cache(_MOST_ORDERS)
+def _order(came: tuple[str, ...]) -> tuple[str, ...]:
+    """In which attributes are shown that came in this one."""
+    known = tuple(name for name in _ATTRIBUTES if name in came)
+    return (*known, *(name for name in came if name not in known))
+
+
+def _attribute(value: _Attribute) -> dict[str, Any]:
+    """A message attribute as Lambda shows it (SQS-24)."""
+    shown: dict[str, Any] = (
+        {"stringValue": value.StringValue} if value.BinaryValue is UNSET else {"binaryValue": value.BinaryValue}
+    )
+    return {**shown, "stringListValues": [], "binaryListValues": [], "dataType": value.DataType}
 
 
 def event_view(event: dict[str, Any]) -> View:
@@ -64,16 +144,15 @@ def event_view(event: dict[str, Any]) -> View:
 def _view_reader(fields: frozenset[str]) -> Callable[[Record], View]:
     asked = top_level(fields)
     if "body" not in asked:
-        return lambda record: record.content
+        return _shown
     if asked == {"body"}:
         return _body_alone
-    return lambda record: event_view(record.content)
+    return lambda record: event_view(_shown(record))
 
 
-def _body_alone(record: Record) -> View:
-    body = record.content["body"]
-    parsed = json_object(body)
-    return {"body": body if parsed is None else parsed}
+def _body_alone(record: Any) -> View:
+    parsed = json_object(record.body)
+    return {"body": record.body if parsed is None else parsed}
 
 
 SPEC: Final = QueueSpec(
@@ -89,35 +168,8 @@ SPEC: Final = QueueSpec(
 )  # fmt: skip
 
 
-class _Attribute(Struct, gc=False):
-    """As it came: binary values are base64 text."""
-
-    DataType: str
-    StringValue: str | None = None
-    BinaryValue: str | UnsetType = UNSET
-
-
-class _Message(Struct):
-    MessageId: str
-    ReceiptHandle: str
-    Body: str = ""
-    MD5OfBody: str = ""
-    Attributes: dict[str, str] | None = None
-    MessageAttributes: dict[str, _Attribute] | None = None
-    MD5OfMessageAttributes: str | None = None
-
-
-class _Shape(Struct, frozen=True, gc=False):
-    """What messages with the same attributes have in common."""
-
-    order: tuple[str, ...]
-    """In which their attributes are shown."""
-    frame: int
-    """Bytes of the event of a message without content."""
-
-
 class _Received(Struct):
-    Messages: list[_Message] | None = None
+    Messages: list[SqsRecord] | None = None
 
 
 class _Done(Struct, gc=False):
@@ -149,18 +201,16 @@ class SqsQueue:
         self._operations: dict[HotKind, HotOperation] = {}
         self._receives: dict[tuple[int, int, int | None], bytes] = {}
         """The bodies of the requests made so far: a mapping asks for the same few things for ever."""
-        self._shapes: dict[tuple[str, ...], _Shape] = {}
-        """By the order in which attributes came."""
         self._all_done: dict[int, bytes] = {}
         """The last answer that confirmed all of so many entries. Ids are always the same, so the next one is too, and is not
         read."""
-        self._arn = arn
+        self._origin = Origin(arn=arn, region=parsed.region, windowed=windowed)
+        self._frame = _frame_size(self._origin)
         self._name = parsed.resource
         self._region = parsed.region
         self._fifo = parsed.resource.endswith(".fifo")
         self._path = f"/{parsed.account}/{parsed.resource}"
         self._url = ""
-        self._windowed = windowed
         self._observe = observe
 
     async def describe(self) -> QueueFacts:
@@ -182,7 +232,7 @@ class SqsQueue:
         except (KeyError, TypeError, ValueError) as error:
             raise to_source_error(error, doing=f"GetQueueAttributes on {self._name}") from error
 
-    async def receive(self, *, limit: int, wait: int, visibility: int | None) -> list[Record]:
+    async def receive(self, *, limit: int, wait: int, visibility: int | None) -> Sequence[Record]:
         operation = self._operations.get(RECEIVE) or await self._open(RECEIVE)
         body = self._receives.get((limit, wait, visibility)) or self._receive_body(limit, wait, visibility)
         if self._fifo:  # a repetition after a lost answer gets the same records, not a locked group
@@ -193,7 +243,7 @@ class SqsQueue:
             raise translated(error, RECEIVE.name, on=self._name, observe=self._observe) from error
         try:
             messages = read_content(content, _RECEIVED).Messages
-            records = [self._record(message) for message in messages] if messages else []
+            records = self.complete(messages or [])
         except ValueError as error:
             self._observe(RECEIVE.name, "error")
             raise to_source_error(error, doing=f"{RECEIVE.name} on {self._name}") from error
@@ -292,56 +342,30 @@ class SqsQueue:
             Refusal(record=ten[number], code=code, message=text, gone=code in _GONE) for number, (code, text) in failed.items()
         ]
 
-    def _record(self, message: _Message) -> Record:
-        attributes = message.Attributes or {}
-        came = tuple(attributes)
-        shape = self._shapes.get(came) or self._shape(came)
-        event = self._shown(message, shape.order)
-        return Record(
-            id=RecordId(message.MessageId),
-            content=event,
-            size=json_size(event) if message.MessageAttributes else _size(shape, message, attributes),
-            arrived=int(attributes.get("SentTimestamp", 0)) / 1000,
-            group=attributes.get("MessageGroupId") if self._fifo else None,
-            handle=message.ReceiptHandle,
-        )
-
-    def _shown(self, message: _Message, order: tuple[str, ...]) -> dict[str, Any]:
-        """Keys in Lambda's order (SQS-21..26); the body is the message's own text (SQS-27)."""
-        attributes, custom = message.Attributes, message.MessageAttributes
-        event: dict[str, Any] = {
-            "messageId": message.MessageId,
-            "receiptHandle": message.ReceiptHandle,
-            "body": message.Body,
-            "attributes": {each: attributes[each] for each in order} if attributes else {},
-            "messageAttributes": {each: _attribute(value) for each, value in custom.items()} if custom else {},
-        }
-        if custom or self._windowed:
-            event["md5OfMessageAttributes"] = message.MD5OfMessageAttributes
-        event["md5OfBody"] = message.MD5OfBody
-        event["eventSource"] = "aws:sqs"
-        event["eventSourceARN"] = self._arn
-        event["awsRegion"] = self._region
-        return event
-
-    def _shape(self, came: tuple[str, ...]) -> _Shape:
-        if len(self._shapes) >= _MOST_SHAPES:
-            self._shapes.clear()
-        known = tuple(name for name in _ATTRIBUTES if name in came)
-        order = (*known, *(name for name in came if name not in known))
-        nothing = _Message(MessageId="", ReceiptHandle="", Attributes=dict.fromkeys(came, ""))
-        shape = self._shapes[came] = _Shape(order=order, frame=json_size(self._shown(nothing, order)))
-        return shape
+    def complete(self, messages: list[SqsRecord]) -> list[SqsRecord]:
+        """Fills in what AWS does not send. Raises ValueError."""
+        origin, frame, encode = self._origin, self._frame, msgspec.json.encode
+        for message in messages:
+            message.content = origin
+            attributes = message.attributes or {}
+            message.arrived = int(attributes.get("SentTimestamp", 0)) / 1000
+            if self._fifo:
+                message.group = attributes.get("MessageGroupId")
+            if message.custom or message.custom_checksum:
+                message.size = json_size(_shown(message))
+                continue
+            fixed = frame + len(message.id) + len(message.handle) + len(message.checksum)  # in JSON they are as they are
+            try:
+                message.size = fixed + len(encode(message.body)) + len(encode(attributes))
+            except UnicodeEncodeError:  # a lone surrogate: six bytes as an escape
+                message.size = json_size(_shown(message))
+        return messages
 
 
-def _size(shape: _Shape, message: _Message, attributes: dict[str, str]) -> int:
-    """Bytes of the event. Handle, id and checksum are base64 or hexadecimal, and go into JSON as they are."""
-    fixed = shape.frame + len(message.MessageId) + len(message.ReceiptHandle) + len(message.MD5OfBody)
-    try:
-        texts = len(msgspec.json.encode([message.Body, *attributes.values()]))
-    except UnicodeEncodeError:  # a lone surrogate: six bytes as an escape
-        texts = len(json.dumps([message.Body, *attributes.values()], separators=(",", ":")))
-    return fixed + texts - len("[]") - 3 * len(attributes) - len('""')
+def _frame_size(origin: Origin) -> int:
+    """Bytes of a record without attributes of its sender, and without what differs between such records."""
+    nothing = SqsRecord(id=RecordId(""), handle="", content=origin)
+    return json_size(_shown(nothing)) - len('""{}')
 
 
 def _max_receives(policy: str | None) -> int | None:
@@ -350,14 +374,6 @@ def _max_receives(policy: str | None) -> int | None:
         return int(json.loads(policy or "{}")["maxReceiveCount"])
     except (KeyError, TypeError, ValueError):
         return None
-
-
-def _attribute(value: _Attribute) -> dict[str, Any]:
-    """A message attribute as Lambda shows it (SQS-24)."""
-    shown: dict[str, Any] = (
-        {"stringValue": value.StringValue} if value.BinaryValue is UNSET else {"binaryValue": value.BinaryValue}
-    )
-    return {**shown, "stringListValues": [], "binaryListValues": [], "dataType": value.DataType}
 
 
 def json_size(event: dict[str, Any]) -> int:

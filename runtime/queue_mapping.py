@@ -4,7 +4,7 @@ A delivery slot is taken BEFORE each receive. One receive is in the air while th
 What the filters leave out never enters a batch: it is deleted at once (FLT-60), in FIFO queues too (FLT-64).
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -352,7 +352,7 @@ class _QueuePoller:
             records, left_out[:] = tuple(left_out), ()
             self._telemetry.delete_refused(await delete_twice(self._source, records))
 
-    def _source_answered(self, records: list[Record]) -> None:
+    def _source_answered(self, records: Sequence[Record]) -> None:
         oldest = min([record.arrived for record in records if record.arrived], default=None)
         self._telemetry.batch_polled(len(records), oldest_age=0.0 if oldest is None else self._parts.clock() - oldest)
         if self._answered and self._status.error is None:

@@ -3,7 +3,7 @@
 The law: what was received is given back, however the copying ends; what cannot be given back is told.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -99,7 +99,7 @@ class QueueRecorder(Recorder):
             if new:
                 self.write(new, shown)
 
-    async def _receive(self) -> list[Record]:
+    async def _receive(self) -> Sequence[Record]:
         patience = Patience(_PATIENCE)
         while True:
             try:

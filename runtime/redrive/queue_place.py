@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import anyio.lowlevel
 
+from pollers import shown_of
 from pollers.errors import SourceError
 from pollers.source import QueueSource
 from runtime.redrive.places import Message, Unreadable
@@ -52,7 +53,7 @@ class QueuePlace:
     async def read(self, message: Message) -> str:
         if message.record is None:
             raise Unreadable("it is not of this queue")
-        body: str = message.record.content["body"]
+        body: str = shown_of("sqs", message.record)["body"]
         return body
 
     async def keep(self) -> None:

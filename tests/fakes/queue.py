@@ -11,8 +11,10 @@ import anyio
 from pollers.errors import SourceError
 from pollers.record import Record, RecordId
 from pollers.source import QueueFacts, Refusal
+from pollers.sqs import Origin, SqsRecord
 
 ARN = "arn:aws:sqs:eu-west-1:123456789012:orders"
+ORIGIN = Origin(arn=ARN, region="eu-west-1", windowed=False)
 
 
 @dataclass
@@ -101,14 +103,20 @@ class FakeQueue:
         locked = {message.group for message in self.messages if message.visible_at > now} if self.fifo else set()
         return [m for m in self.messages if m.visible_at <= now and (not self.fifo or m.group not in locked)][:limit]
 
-    def _hand_out(self, message: Message, visibility: int) -> Record:
+    def _hand_out(self, message: Message, visibility: int) -> SqsRecord:
         message.receives += 1
         message.visible_at = anyio.current_time() + visibility
         message.handle = f"{message.id}-{message.receives}"
         attributes = {"ApproximateReceiveCount": str(message.receives)}
-        event = {"messageId": message.id, "receiptHandle": message.handle, "body": message.body, "attributes": attributes}
-        group = message.group if self.fifo else None
-        return Record(id=RecordId(message.id), content=event, size=message.size, arrived=0.0, group=group, handle=message.handle)
+        return SqsRecord(
+            id=RecordId(message.id),
+            handle=message.handle,
+            body=message.body,
+            attributes=attributes,
+            content=ORIGIN,
+            size=message.size,
+            group=message.group if self.fifo else None,
+        )
 
     async def delete(self, records: Sequence[Record]) -> list[Refusal]:
         await anyio.lowlevel.checkpoint()

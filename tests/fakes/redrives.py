@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 
 from pollers.event_records import EventRecord
+from pollers.sqs import Origin
 from runtime.core.mapping import EventSourceMapping
 from runtime.redrive.entries import Fate
 from runtime.redrive.fetching import Fetching
@@ -49,10 +50,12 @@ class DeadLetters(FakeQueue):
 
     def _hand_out(self, message: Any, visibility: int) -> Any:
         record = super()._hand_out(message, visibility)
-        attributes = {**record.content["attributes"], "SentTimestamp": "1763700000000", "DeadLetterQueueSourceArn": self.origin}
+        record.attributes = {
+            **(record.attributes or {}), "SentTimestamp": "1763700000000", "DeadLetterQueueSourceArn": self.origin,
+        }  # fmt: skip
         if self.fifo:
-            attributes["MessageGroupId"] = message.group
-        record.content |= {"attributes": attributes, "eventSource": "aws:sqs", "eventSourceARN": f"{ARN}-dead"}
+            record.attributes["MessageGroupId"] = message.group
+        record.content = Origin(arn=f"{ARN}-dead", region="eu-west-1", windowed=False)
         return record
 
     @property

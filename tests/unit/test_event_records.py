@@ -126,8 +126,8 @@ def sqs_records(draw: st.DrawFn) -> Record:
         "Attributes": draw(st.sampled_from([attributes, {**attributes, "DeadLetterQueueSourceArn": "arn:x"}])),
         **({"MessageAttributes": custom, "MD5OfMessageAttributes": "md5"} if custom else {}),
     }
-    (message,) = _RECEIVED.decode(json.dumps({"Messages": [sent]})).Messages or []
-    return sqs_queue(fifo=fifo)._record(message)
+    (record,) = sqs_queue(fifo=fifo).complete(_RECEIVED.decode(json.dumps({"Messages": [sent]})).Messages or [])
+    return record
 
 
 CASES: Final = {

@@ -1,7 +1,7 @@
 """What `esm record` copies, of the fake stream and the fake queue in virtual time."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ from pollers.errors import SourceError, SourceRejected, SourceUnavailable
 from pollers.record import Record
 from pollers.recording import Recorded, RecordingReader
 from pollers.recording_writer import NotWritten, RecordingFile, RecordingWriter
-from pollers.source import QueueFacts, QueueSpec, Refusal
+from pollers.source import QueueFacts, Refusal
 from runtime.queue_recorder import QueueRecorder
 from runtime.recorder import StreamRecorder
 from runtime.stream_reading import Wanted, read_stream
@@ -25,21 +25,6 @@ from tests.fakes.virtual_time import virtual_time
 
 QUEUE_ARN: Final = "arn:aws:sqs:eu-west-1:123456789012:orders"
 THROTTLED: Final = SourceUnavailable("slow down", code="throttled")
-
-
-def as_event(records: Sequence[Record]) -> dict[str, Any]:
-    more = {"eventSource": "aws:sqs", "eventSourceARN": QUEUE_ARN, "messageAttributes": {}}
-    return {"Records": [{**record.content, **more} for record in records]}
-
-
-SPEC: Final = QueueSpec(
-    source="sqs",
-    service="sqs",
-    parameters=frozenset(),
-    default_batch_size=10,
-    envelope=as_event,
-    filter_view=QUEUES["sqs"].filter_view,
-)
 
 
 @contextmanager
@@ -140,7 +125,7 @@ class Peeked:
         return QueueRecorder(
             writer=writer,
             clock=anyio.current_time,
-            spec=SPEC,
+            spec=QUEUES["sqs"],
             queue=self.queue,
             warn=self.warnings.append,
             **{"hide": 60, **more},

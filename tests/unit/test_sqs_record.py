@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ import anyio
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from pollers import shown_of
 from pollers.aws.clients import AwsClients
 from pollers.aws.hot import HotKind, HotOperation
 from pollers.errors import SourceRejected, SourceUnavailable
@@ -90,7 +91,7 @@ class Scene:
         self.clients = FakeClients(client)
         self.queue = SqsQueue(self.clients, arn, windowed=windowed, observe=lambda *fact: self.observed.append(fact))
 
-    async def receive(self, *, limit: int = 10, wait: int = 20, visibility: int | None = None) -> list[Record]:
+    async def receive(self, *, limit: int = 10, wait: int = 20, visibility: int | None = None) -> Sequence[Record]:
         return await self.queue.receive(limit=limit, wait=wait, visibility=visibility)
 
 
@@ -213,8 +214,9 @@ async def test_sqs_23_a_fifo_message_and_its_group() -> None:
         "MessageDeduplicationId": "dedup-1",
         "ApproximateFirstReceiveTimestamp": "1545082649185",
     }
-    assert as_written(record.content["attributes"]) == as_written(expected)
-    assert record.content["eventSourceARN"] == ARN + ".fifo"
+    shown = shown_of("sqs", record)
+    assert as_written(shown["attributes"]) == as_written(expected)
+    assert shown["eventSourceARN"] == ARN + ".fifo"
     assert record.group == "1"
 
 
@@ -222,7 +224,7 @@ async def test_sqs_23_a_fifo_message_and_its_group() -> None:
 async def test_the_group_of_a_fair_queue_is_shown_but_orders_nothing() -> None:
     scene = Scene(FakeSqs(receive_message={"Messages": [message(Attributes={**ATTRIBUTES, "MessageGroupId": "tenant"})]}))
     (record,) = await scene.receive()
-    assert record.content["attributes"]["MessageGroupId"] == "tenant"
+    assert shown_of("sqs", record)["attributes"]["MessageGroupId"] == "tenant"
     assert record.group is None
 
 
@@ -246,10 +248,44 @@ async def test_attributes_that_lambda_s_order_does_not_name_follow_as_they_came(
 @virtual_time
 async def test_sqs_27_the_body_is_the_text_of_the_message_unchanged(body: str) -> None:
     (record,) = await Scene(FakeSqs(receive_message={"Messages": [message(body)]})).receive()
-    assert record.content["body"] == body
+    shown = shown_of("sqs", record)
+    assert shown["body"] == body
     has_surrogates = any("\ud800" <= each <= "\udfff" for each in body)
-    text = json.dumps(record.content, separators=(",", ":"), ensure_ascii=has_surrogates)
+    text = json.dumps(shown, separators=(",", ":"), ensure_ascii=has_surrogates)
     assert record.size == len(text.encode())
+
+
+@pytest.mark.parametrize("windowed", [False, True])
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param({"Attributes": {**ATTRIBUTES, "MessageGroupId": 'a"\\\x7f'}}, id="attributes with escapes"),
+        pytest.param({"Attributes": ...}, id="no attributes"),
+        pytest.param(
+            {"MD5OfMessageAttributes": "d41d8cd98f00b204e9800998ecf8427e"}, id="a checksum of attributes that are not there"
+        ),
+        pytest.param({"MessageAttributes": {"é": {"DataType": "String", "StringValue": '"'}}}, id="attributes of the sender"),
+    ],
+)
+@virtual_time
+async def test_com_11_the_size_of_a_record_is_that_of_its_part_of_the_event(more: dict[str, Any], windowed: bool) -> None:
+    (record,) = await Scene(FakeSqs(receive_message={"Messages": [message(**more)]}), windowed=windowed).receive()
+    assert record.size == len(json.dumps(shown_of("sqs", record), separators=(",", ":"), ensure_ascii=False).encode())
+
+
+@virtual_time
+async def test_what_a_handler_changes_of_an_event_does_not_show_in_the_next() -> None:
+    """A batch that was throttled is invoked again, and its records may be told of afterwards."""
+    custom = {"kind": {"DataType": "String", "StringValue": "x"}}
+    records = await Scene(FakeSqs(receive_message={"Messages": [message(MessageAttributes=custom), message()]})).receive()
+    before = as_written(envelope(records))
+    for shown in (event := envelope(records))["Records"]:
+        shown["attributes"].clear()
+        shown["messageAttributes"]["mine"] = shown["messageAttributes"].pop("kind", {})
+        shown["messageAttributes"]["mine"]["stringValue"] = "y"
+        del shown["body"]
+    event["Records"].clear()
+    assert as_written(envelope(records)) == before
 
 
 @virtual_time
@@ -326,7 +362,7 @@ async def test_a_malformed_answer_is_a_source_that_is_unavailable(answer: dict[s
 @virtual_time
 async def test_a_message_without_attributes_is_still_a_record(nothing: Any) -> None:
     (record,) = await Scene(FakeSqs(receive_message={"Messages": [message(Attributes=nothing)]})).receive()
-    assert record.content["attributes"] == {}
+    assert shown_of("sqs", record)["attributes"] == {}
 
 
 @pytest.mark.parametrize(

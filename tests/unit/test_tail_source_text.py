@@ -11,10 +11,12 @@ from pollers.dynamodb_streams import _Change, _Origin, _Sent
 from pollers.kinesis import KinesisRecord
 from pollers.kinesis import _Origin as _KinesisOrigin
 from pollers.record import Record, RecordId
+from pollers.sqs import SqsRecord
 from runtime.core.mapping import BatchLimits, EventSourceMapping
 from runtime.tail.source_text import SourceText, shown
 from runtime.tail.told import Page, Remark
 from runtime.tail.verdicts import Judge, Verdict, judge
+from tests.fakes.queue import ORIGIN as QUEUE
 
 AT = 1_000_000.0
 S0 = "shardId-000000000000"
@@ -36,7 +38,7 @@ def change(image: dict[str, Any], *, name: str = "MODIFY") -> Record:
 
 
 def message(body: str, *, group: str | None = None) -> Record:
-    return Record(id=RecordId("m1"), content={"body": body}, size=50, arrived=0.0, group=group)
+    return SqsRecord(id=RecordId("m1"), handle="h", body=body, content=QUEUE, size=50, group=group)
 
 
 def a_mapping(name: str) -> EventSourceMapping:

@@ -2,9 +2,11 @@
 
 from pollers import QUEUES
 from pollers.record import Record, RecordId
+from pollers.sqs import SqsRecord
 from runtime.core.filtering import FilterCriteria
 from runtime.core.mapping import BatchLimits, EventSourceMapping
 from runtime.tail.verdicts import Verdict, judge
+from tests.fakes.queue import ORIGIN as QUEUE
 
 ARN = "arn:aws:sqs:eu-west-1:123456789012:orders"
 
@@ -17,7 +19,7 @@ def mapping(*patterns: str) -> EventSourceMapping:
 
 
 def record(body: str) -> Record:
-    return Record(id=RecordId("m1"), content={"body": body}, size=1, arrived=0.0)
+    return SqsRecord(id=RecordId("m1"), handle="h", body=body, content=QUEUE)
 
 
 def test_a_mapping_without_filters_has_nothing_to_say() -> None:
