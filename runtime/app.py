@@ -217,6 +217,7 @@ class Worker:
             status=status,
             telemetry=telemetry,
             clock=time.time,
+            worked=time.thread_time,
             jitter=self._jitter,
         )
         await run_queue_mapping(parts)

@@ -21,11 +21,13 @@ from runtime.core.batching import Batch, BatchWindow
 from runtime.core.decisions import split_held_groups
 from runtime.core.mapping import EventSourceMapping, MappingState
 from runtime.core.pacing import (
+    LEAST_PARALLEL,
     LONGEST_WAIT,
     MOST_PARALLEL,
     MOST_PER_RECEIVE,
     most_collecting,
     plan_concurrency,
+    plan_parallel,
     plan_receives,
     plan_round,
 )
@@ -66,6 +68,8 @@ class QueueParts:
     telemetry: MappingTelemetry
     clock: Callable[[], float]
     """Wall clock: seconds since the epoch."""
+    worked: Callable[[], float]
+    """Seconds for which the event loop was at work so far."""
     jitter: Callable[[], float]
     """Uniform in [0, 1)."""
 
@@ -97,6 +101,8 @@ class _QueuePoller:
         self._telemetry = parts.telemetry
         self._visibility = 0
         self._wanted = 1
+        self._parallel = MOST_PARALLEL
+        """Receives that fill a large batch together."""
         self._known_round = 1
         """Receives of the largest round since one did not come full: the next batch need not find that out from the beginning."""
         self._resume_at = 0.0
@@ -172,6 +178,9 @@ class _QueuePoller:
         while True:
             await self._wait_wanted()
             slot = await self._slots.take()
+            if self._status.receiving >= self._wanted:  # another went straight on meanwhile
+                slot.release()
+                continue
             self._status.receiving += 1
             work.start_soon(self._poll, slot, work, name=f"{self._mapping.name} poll")
 
@@ -254,7 +263,7 @@ class _QueuePoller:
         self._plan_receives(full=full, empty=not len(window) and not got)
 
     def _plan_receives(self, *, full: bool, empty: bool) -> None:
-        slots = min(self._slots.allowed, most_collecting(self._mapping.batch.records))
+        slots = min(self._slots.allowed, most_collecting(self._mapping.batch.records, self._parallel))
         self._wanted = plan_receives(self._wanted, full=full, empty=empty, slots=slots)
         self._changed.set()
 
@@ -321,9 +330,13 @@ class _QueuePoller:
                 if got != limit:
                     return
 
+        began, worked = self._now(), self._parts.worked()
         async with anyio.create_task_group() as receives:
-            for _ in range(min(MOST_PARALLEL, len(limits))):
+            for _ in range(min(self._parallel, len(limits))):
                 receives.start_soon(receive_on, name=f"{self._mapping.name} receive")
+        if len(limits) > LEAST_PARALLEL:
+            worked = self._parts.worked() - worked
+            self._parallel = plan_parallel(self._parallel, worked=worked, elapsed=self._now() - began)
         return None if None in results else sum(got for got in results if got)
 
     async def _receive(self, window: BatchWindow, left_out: list[Record], limit: int, wait: int) -> int | None:

@@ -11,9 +11,9 @@ import msgspec
 from pollers.aws.lean.connection import Content
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HotKind:
-    """One row for each."""
+    """One row for each, and the same object everywhere: it is looked up for every request."""
 
     service: str
     """botocore's name of the service."""

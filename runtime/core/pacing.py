@@ -12,6 +12,11 @@ MOST_PER_RECEIVE: Final = 10
 """Records that one receive brings at most (SQS-35)."""
 MOST_PARALLEL: Final = 64
 """Receives that fill one large batch together, at most."""
+LEAST_PARALLEL: Final = 32
+"""And when the event loop has no time for more."""
+_BUSY: Final = 0.95
+_NOT_BUSY: Final = 0.9
+"""Shares of the time in which the event loop works."""
 _MOST_IN_A_ROUND: Final = 16 * MOST_PARALLEL
 """Receives that are decided on together, at most: each of those that run side by side is followed by a few more, until the
 largest batch is full (SQS-35). A round costs a task for each that runs beside the others."""
@@ -26,12 +31,28 @@ def plan_receives(receives: int, *, full: bool, empty: bool, slots: int) -> int:
     return max(1, min(receives, slots))
 
 
-def most_collecting(batch: int) -> int:
-    """How many batches of so many records a mapping collects at once, at most.
+def plan_parallel(parallel: int, *, worked: float, elapsed: float) -> int:
+    """How many receives fill the next large batch together.
 
-    A few large ones, each with many receives: collected side by side they would all be there late, and lie in memory until then.
+    `worked`: seconds for which the event loop was at work while so many of them took `elapsed`, each followed by others. Many pay
+    while they wait for the network. A loop without a moment left gets no more from having more in the air: each answer finds that
+    the others pushed what it needs out of the processor's caches.
     """
-    return max(2, 2 * MOST_PARALLEL * MOST_PER_RECEIVE // batch)
+    if worked > _BUSY * elapsed:
+        parallel //= 2
+    elif worked < _NOT_BUSY * elapsed:
+        parallel *= 2
+    return max(LEAST_PARALLEL, min(MOST_PARALLEL, parallel))
+
+
+def most_collecting(batch: int, parallel: int) -> int:
+    """How many batches of so many records a mapping collects at once, at most, each with up to so many receives in the air.
+
+    A few large ones: collected side by side they would all be there late, and lie in memory until then. Not one alone, for at the
+    end of each come a few receives that wait for each other; a busy loop has enough to do meanwhile.
+    """
+    fewest = 1 if parallel == LEAST_PARALLEL else 2
+    return max(fewest, 2 * parallel * MOST_PER_RECEIVE // batch)
 
 
 def plan_concurrency(allowed: int, *, failed: bool, maximum: int, overdue: int = 0) -> int:

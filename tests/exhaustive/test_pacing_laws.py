@@ -4,7 +4,16 @@ from itertools import product
 
 import pytest
 
-from runtime.core.pacing import MOST_PER_RECEIVE, plan_concurrency, plan_receives, plan_round
+from runtime.core.pacing import (
+    LEAST_PARALLEL,
+    MOST_PARALLEL,
+    MOST_PER_RECEIVE,
+    most_collecting,
+    plan_concurrency,
+    plan_parallel,
+    plan_receives,
+    plan_round,
+)
 
 
 def test_receives_stay_between_one_and_the_slots() -> None:
@@ -63,3 +72,26 @@ def test_parallel_receives_grow_as_far_as_the_batch_needs() -> None:
         for _ in range(10):
             grown = plan_round(grown, full=True, missing=missing, room=10**9, mean_size=1)
         assert grown == min(1024, -(-missing // MOST_PER_RECEIVE))
+
+
+def test_receives_that_fill_a_batch_become_fewer_while_the_loop_is_busy_and_more_while_it_waits() -> None:
+    for parallel, percent in product(range(LEAST_PARALLEL, MOST_PARALLEL + 1), range(120)):
+        planned = plan_parallel(parallel, worked=percent / 100, elapsed=1.0)
+        assert LEAST_PARALLEL <= planned <= MOST_PARALLEL
+        if percent > 95:
+            assert planned == max(LEAST_PARALLEL, parallel // 2)
+        elif percent < 90:
+            assert planned == min(MOST_PARALLEL, parallel * 2)
+        else:
+            assert planned == parallel
+
+
+def test_a_batch_that_took_no_time_says_nothing() -> None:
+    assert plan_parallel(48, worked=0.0, elapsed=0.0) == 48
+
+
+def test_batches_are_collected_two_at_once_at_least_but_by_a_busy_loop() -> None:
+    for batch, parallel in product(range(1, 10_001), (32, 48, 64)):
+        collecting = most_collecting(batch, parallel)
+        assert collecting >= (1 if parallel == LEAST_PARALLEL else 2)
+        assert (collecting - 2) * batch <= 2 * parallel * MOST_PER_RECEIVE, "no more than the receives can fill"

@@ -34,6 +34,8 @@ class FakeQueue:
 
     visibility_timeout: int = 30
     redrive: bool = True
+    takes: float = 0.0
+    """Seconds on the wire, of a receive."""
     long_polls: bool = True
     """False: every receive answers at once."""
     fifo: bool = False
@@ -85,7 +87,7 @@ class FakeQueue:
 
     async def _receive(self, limit: int, wait: int, visibility: int) -> list[Record]:
         deadline = anyio.current_time() + wait
-        await anyio.lowlevel.checkpoint()
+        await anyio.sleep(self.takes)
         if self.hold_receives is not None and wait:
             await self.hold_receives.wait()
         while not (found := self._receivable(limit)):

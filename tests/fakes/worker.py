@@ -89,6 +89,7 @@ async def running(
     function_timeout: int = 30,
     filters: Sequence[str] = (),
     tap: Tap | None = None,
+    worked: Callable[[], float] = lambda: 0.0,
 ) -> AsyncIterator[FakeWorker]:
     """Runs the mapping beside the body; ends with a drain, and fails if that does not end."""
     arn = ARN + ".fifo" if queue.fifo else ARN
@@ -103,7 +104,7 @@ async def running(
         maximum_concurrency=concurrency,
         criteria=FilterCriteria.compile(filters, data=QUEUES["sqs"].filter_view) if filters else None,
     )
-    telemetry, drain = Telemetry(), Drain()
+    telemetry, drain, slots = Telemetry(), Drain(), Slots(concurrency, function_limiter)
     status = MappingStatus(mapping=mapping, state=MappingState.CREATING, tap=tap or Tap())
     parts = QueueParts(
         mapping=mapping,
@@ -111,11 +112,12 @@ async def running(
         spec=QUEUES["sqs"],
         source=queue,
         invoker=invoker,
-        slots=Slots(concurrency, function_limiter),
+        slots=slots,
         drain=drain,
         status=status,
         telemetry=telemetry.of_mapping("m", "sqs"),
         clock=lambda: 0.0,
+        worked=worked,
         jitter=lambda: 0.5,
     )
     with anyio.fail_after(7 * 24 * 3600):
@@ -123,3 +125,4 @@ async def running(
             tasks.start_soon(run_queue_mapping, parts)
             yield FakeWorker(queue, invoker, drain, status, telemetry, tasks.cancel_scope)
             drain.begin()
+    assert slots._taken == 0, "a slot was not given back"

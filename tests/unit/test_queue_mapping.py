@@ -105,6 +105,48 @@ class TestBatching:
             assert [len(ids) for ids in worker.invoker.invoked] == [100, 100, 50]
             assert max(queue.limits) == 10
 
+    @pytest.mark.parametrize(("busy", "fewest", "most"), [(0.5, 65, 2 * 64), (0.92, 65, 2 * 64), (1.0, 32, 32)])
+    @virtual_time
+    async def test_a_busy_loop_has_fewer_receives_of_large_batches_in_the_air(self, busy: float, fewest: int, most: int) -> None:
+        queue = FakeQueue(takes=0.005)
+        queue.send(*bodies(8_000))
+        limits = BatchLimits(records=1000, window=5)
+
+        def worked() -> float:
+            return busy * anyio.current_time()
+
+        async with running(queue, FakeInvoker(), limits=limits, concurrency=4, worked=worked) as worker:
+            await worker.wait(lambda: len(queue.messages) <= 5_000)
+            queue.most_open = 0
+            await worker.wait(lambda: not queue.messages)
+            assert fewest <= queue.most_open <= most
+            assert sum(len(ids) for ids in worker.invoker.invoked) == 8_000
+
+    @virtual_time
+    async def test_two_large_batches_are_collected_at_once_for_ever(self) -> None:
+        """A slot that came free when both were being collected already is given back."""
+        queue = FakeQueue(takes=0.005)
+        async with running(queue, FakeInvoker(), limits=BatchLimits(records=700, window=5), concurrency=3) as worker:
+            for _ in range(8):
+                queue.send(*bodies(2_100))
+                await worker.wait(lambda: not queue.messages)
+            assert 64 < queue.most_open <= 2 * 64
+
+    @virtual_time
+    async def test_a_loop_that_is_not_busy_any_more_has_many_receives_in_the_air_again(self) -> None:
+        queue = FakeQueue(takes=0.005)
+        queue.send(*bodies(8_000))
+        busy = 1.0
+        limits = BatchLimits(records=1000, window=5)
+        async with running(queue, FakeInvoker(), limits=limits, worked=lambda: busy * anyio.current_time()) as worker:
+            await worker.wait(lambda: len(queue.messages) <= 5_000)
+            assert queue.open_receives <= 32
+            busy = 0.0
+            await worker.wait(lambda: len(queue.messages) <= 3_000)
+            queue.most_open = 0
+            await worker.wait(lambda: not queue.messages)
+            assert 64 < queue.most_open <= 2 * 64
+
     @virtual_time
     async def test_sqs_34_thirty_messages_in_batches_of_twenty_are_two_invocations(self) -> None:
         queue = FakeQueue()
