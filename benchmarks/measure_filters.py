@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pollers import SPECS
-from pollers.record import Record, RecordId
+from pollers.record import RecordId
+from pollers.sqs import SqsRecord
 from runtime.core.filtering import FilterCriteria
 
 _BODY_BYTES: Final = 500
@@ -48,7 +49,7 @@ def measure_filters(*, rounds: int, seconds: float) -> Filters:
     )
 
 
-def _record(number: int, chance: random.Random) -> Record:
+def _record(number: int, chance: random.Random) -> SqsRecord:
     body: dict[str, Any] = {
         "kind": chance.choice(["order", "order", "order", "refund"]),
         "id": f"{number:08}",
@@ -58,8 +59,7 @@ def _record(number: int, chance: random.Random) -> Record:
         "note": "",
     }
     body["note"] = "x" * (_BODY_BYTES - len(json.dumps(body)))
-    content = {"messageId": str(number), "body": json.dumps(body)}
-    return Record(id=RecordId(str(number)), content=content, size=_BODY_BYTES, arrived=0.0)
+    return SqsRecord(id=RecordId(str(number)), handle="", body=json.dumps(body))
 
 
 def _rate(judge: Callable[[Any], object], each: Sequence[Any], rounds: int, seconds: float) -> float:

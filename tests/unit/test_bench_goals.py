@@ -8,7 +8,7 @@ from rich.console import Console
 from benchmarks.bench import Span
 from benchmarks.goals import GOALS, Goal, fraction, judge, missed
 from benchmarks.measure import Idle
-from benchmarks.measure_filters import Filters
+from benchmarks.measure_filters import Filters, measure_filters
 from benchmarks.measure_start import Start
 from benchmarks.measure_upkeep import Upkeep
 from benchmarks.results import Results, document_of, ratio, ratio_to, stub_was_limit
@@ -157,3 +157,8 @@ def test_the_upkeep_of_leases_has_a_share_to_stay_below_and_none_to_lose(found: 
     assert "300 write and 20 read units/s" in output.getvalue()
     assert ("LOST" in output.getvalue()) == bool(found.lost)
     assert document_of(Results(upkeep=[found]), {})["upkeep"][0]["write_units"] == 300
+
+
+def test_filters_are_measured() -> None:
+    measured = measure_filters(rounds=1, seconds=0.01)
+    assert min(measured.matched, measured.matched_in_lists, measured.parsed) > 0
