@@ -14,12 +14,12 @@ STREAMS: Final[dict[str, StreamSpec]] = {spec.source: spec for spec in (KINESIS,
 SPECS: Final[dict[str, QueueSpec | StreamSpec]] = {**QUEUES, **STREAMS}
 
 
-def shown_of(source: str, record: Record) -> dict[str, Any]:
+def event_record(source: str, record: Record) -> dict[str, Any]:
     """The record's part of a Lambda event; `source` is a key of `SPECS`."""
     shown: dict[str, Any] = SPECS[source].envelope([record])["Records"][0]
     return shown
 
 
-def event_view(source: str, event_record: dict[str, Any]) -> View:
+def event_view(source: str, shown: dict[str, Any]) -> View:
     """How a record of a Lambda event (one of `Records`) stands before FilterCriteria; `source` is a key of `SPECS`."""
-    return SPECS[source].filter_view.of_event(event_record)
+    return SPECS[source].filter_view.of_event(shown)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pollers import shown_of
+from pollers import event_record
 from pollers.event_records import EventRecord, read_event_record
 from runtime.redrive.messages import Foreign, OtherKind, Pointed, parse_failure
 from runtime.redrive.places import Message, Place, Unreadable
@@ -46,7 +46,7 @@ class Entry:
         """It is a dead letter: the event is as the function would have got it, from the queue where it was first."""
         if self.message.record is None:
             return
-        shown = shown_of("sqs", self.message.record)
+        shown = event_record("sqs", self.message.record)
         attributes = dict(shown["attributes"])
         origin = attributes.pop(_ORIGIN, shown["eventSourceARN"])
         self.record = read_event_record({**shown, "attributes": attributes, "eventSourceARN": origin})
@@ -64,7 +64,7 @@ async def read_entry(message: Message, place: Place, *, function: str | None) ->
     except Unreadable as fault:
         return Entry(message=message, why=str(fault))
     except Foreign as fault:
-        dead_letter = message.record is not None and _ORIGIN in shown_of("sqs", message.record)["attributes"]
+        dead_letter = message.record is not None and _ORIGIN in event_record("sqs", message.record)["attributes"]
         foreign = dead_letter or not isinstance(fault, OtherKind)
         return Entry(message=message, foreign=foreign, why=f"it is no on-failure message of a stream: {fault}")
     if function is not None and pointed.function != function:

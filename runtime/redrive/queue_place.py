@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import anyio.lowlevel
 
-from pollers import shown_of
+from pollers import event_record
 from pollers.errors import SourceError
 from pollers.source import QueueSource
 from runtime.redrive.places import Message, Unreadable
@@ -53,7 +53,7 @@ class QueuePlace:
     async def read(self, message: Message) -> str:
         if message.record is None:
             raise Unreadable("it is not of this queue")
-        body: str = shown_of("sqs", message.record)["body"]
+        body: str = event_record("sqs", message.record)["body"]
         return body
 
     async def keep(self) -> None:

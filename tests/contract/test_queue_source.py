@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pollers import shown_of
+from pollers import event_record
 from pollers.errors import SourceRejected, SourceUnavailable
 from pollers.record import Record
 from pollers.sqs import SqsQueue
@@ -44,14 +44,14 @@ async def check_life_of_records(source: SqsQueue | FakeQueue, sent: list[str]) -
     assert facts.visibility_timeout == 30
     first = await source.receive(limit=10, wait=5, visibility=None)
     assert sorted(record.id for record in first) == sorted(sent)
-    assert [shown_of("sqs", record)["messageId"] for record in first] == [record.id for record in first]
-    assert {shown_of("sqs", record)["attributes"]["ApproximateReceiveCount"] for record in first} == {"1"}
+    assert [event_record("sqs", record)["messageId"] for record in first] == [record.id for record in first]
+    assert {event_record("sqs", record)["attributes"]["ApproximateReceiveCount"] for record in first} == {"1"}
     assert await source.receive(limit=10, wait=0, visibility=None) == []
 
     assert await source.extend(first, 0) == []
     second = await source.receive(limit=10, wait=5, visibility=None)
     assert sorted(record.id for record in second) == sorted(sent)
-    assert {shown_of("sqs", record)["attributes"]["ApproximateReceiveCount"] for record in second} == {"2"}
+    assert {event_record("sqs", record)["attributes"]["ApproximateReceiveCount"] for record in second} == {"2"}
     assert {record.handle for record in second}.isdisjoint({record.handle for record in first})
 
     assert await source.extend(second, 60) == []
@@ -74,7 +74,7 @@ async def test_the_fake_queue_locks_the_group_of_a_record_in_flight() -> None:
     assert first.group == "a"
     assert [record.group for record in await queue.receive(limit=10, wait=0, visibility=None)] == ["b"]
     await queue.delete([first])
-    assert [shown_of("sqs", record)["body"] for record in await queue.receive(limit=10, wait=0, visibility=None)] == ["a2"]
+    assert [event_record("sqs", record)["body"] for record in await queue.receive(limit=10, wait=0, visibility=None)] == ["a2"]
 
 
 async def test_sqs_keeps_the_contract(sqs_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,8 +90,8 @@ async def test_a_fifo_queue_locks_the_group_of_a_record_in_flight(sqs_server: Se
         await queue.send("a1", "a2", group="a")
         await queue.send("b1", group="b")
         (first,) = await source.receive(limit=1, wait=2, visibility=None)
-        assert (shown_of("sqs", first)["body"], first.group) == ("a1", "a")
-        assert list(shown_of("sqs", first)["attributes"]) == [
+        assert (event_record("sqs", first)["body"], first.group) == ("a1", "a")
+        assert list(event_record("sqs", first)["attributes"]) == [
             "ApproximateReceiveCount",
             "SentTimestamp",
             "SequenceNumber",
@@ -102,7 +102,9 @@ async def test_a_fifo_queue_locks_the_group_of_a_record_in_flight(sqs_server: Se
         ]
         assert [record.group for record in await source.receive(limit=10, wait=1, visibility=None)] == ["b"]
         assert await source.delete([first]) == []
-        assert [shown_of("sqs", record)["body"] for record in await source.receive(limit=10, wait=2, visibility=None)] == ["a2"]
+        assert [event_record("sqs", record)["body"] for record in await source.receive(limit=10, wait=2, visibility=None)] == [
+            "a2"
+        ]
 
 
 @pytest.mark.parametrize("windowed", [False, True])
@@ -128,7 +130,7 @@ async def test_sqs_21_to_29_the_event_of_a_standard_queue(
         while len(events) < 3:
             records = await source.receive(limit=10, wait=5, visibility=None)
             assert records
-            events |= {shown_of("sqs", record)["body"]: shown_of("sqs", record) for record in records}
+            events |= {event_record("sqs", record)["body"]: event_record("sqs", record) for record in records}
 
         attributes = events[body]["messageAttributes"]
         assert attributes == {

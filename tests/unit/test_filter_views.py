@@ -2,14 +2,14 @@
 
 import base64
 import json
-from copy import copy
+from copy import deepcopy
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pollers import SPECS, event_view, shown_of
+from pollers import SPECS, event_record, event_view
 from pollers.dynamodb_streams import _PAGE, _Page
 from pollers.dynamodb_streams import _Origin as TableOrigin
 from pollers.filter_view import json_object
@@ -59,7 +59,7 @@ class TestJsonObject:
 class TestSqs:
     def test_a_body_is_parsed_and_the_record_is_not_changed(self) -> None:
         record = sqs('{"a": {"b": [1.5, null]}}')
-        before = copy(record)
+        before = deepcopy(record)
         for fields in (["body", "body.a"], ["body", "messageId"]):
             assert view("sqs", record, *fields)["body"] == {"a": {"b": [1.5, None]}}
         assert record == before
@@ -71,11 +71,11 @@ class TestSqs:
     def test_flt_25_other_bodies_stay_texts(self) -> None:
         for body in NOT_OBJECTS:
             assert view("sqs", sqs(body), "body") == {"body": body}
-            assert view("sqs", sqs(body), "body", "messageId") == shown_of("sqs", sqs(body))
+            assert view("sqs", sqs(body), "body", "messageId") == event_record("sqs", sqs(body))
 
     def test_a_body_that_nobody_asks_for_is_not_parsed(self) -> None:
         record = sqs('{"a": 1}')
-        assert view("sqs", record, "messageId") == shown_of("sqs", record)
+        assert view("sqs", record, "messageId") == event_record("sqs", record)
         assert view("sqs", record, "messageId")["body"] == '{"a": 1}'
 
 
@@ -142,7 +142,7 @@ class TestEventViews:
 
     def test_they_are_the_views_of_the_records(self) -> None:
         body, data = sqs('{"a": 1}'), kinesis(b'{"a": 1}')
-        assert event_view("sqs", shown_of("sqs", body)) == view("sqs", body, "body", "messageId")
+        assert event_view("sqs", event_record("sqs", body)) == view("sqs", body, "body", "messageId")
         shown = SPECS["kinesis"].envelope([data])["Records"][0]
         assert event_view("kinesis", shown) == view("kinesis", data, "data", "eventName")
         change = {"eventName": "INSERT", "dynamodb": {"Keys": {}}}

@@ -10,7 +10,7 @@ import anyio
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from pollers import shown_of
+from pollers import event_record
 from pollers.aws.clients import AwsClients
 from pollers.aws.hot import HotKind, HotOperation
 from pollers.errors import SourceRejected, SourceUnavailable
@@ -214,7 +214,7 @@ async def test_sqs_23_a_fifo_message_and_its_group() -> None:
         "MessageDeduplicationId": "dedup-1",
         "ApproximateFirstReceiveTimestamp": "1545082649185",
     }
-    shown = shown_of("sqs", record)
+    shown = event_record("sqs", record)
     assert as_written(shown["attributes"]) == as_written(expected)
     assert shown["eventSourceARN"] == ARN + ".fifo"
     assert record.group == "1"
@@ -224,7 +224,7 @@ async def test_sqs_23_a_fifo_message_and_its_group() -> None:
 async def test_the_group_of_a_fair_queue_is_shown_but_orders_nothing() -> None:
     scene = Scene(FakeSqs(receive_message={"Messages": [message(Attributes={**ATTRIBUTES, "MessageGroupId": "tenant"})]}))
     (record,) = await scene.receive()
-    assert shown_of("sqs", record)["attributes"]["MessageGroupId"] == "tenant"
+    assert event_record("sqs", record)["attributes"]["MessageGroupId"] == "tenant"
     assert record.group is None
 
 
@@ -248,7 +248,7 @@ async def test_attributes_that_lambda_s_order_does_not_name_follow_as_they_came(
 @virtual_time
 async def test_sqs_27_the_body_is_the_text_of_the_message_unchanged(body: str) -> None:
     (record,) = await Scene(FakeSqs(receive_message={"Messages": [message(body)]})).receive()
-    shown = shown_of("sqs", record)
+    shown = event_record("sqs", record)
     assert shown["body"] == body
     has_surrogates = any("\ud800" <= each <= "\udfff" for each in body)
     text = json.dumps(shown, separators=(",", ":"), ensure_ascii=has_surrogates)
@@ -270,7 +270,7 @@ async def test_sqs_27_the_body_is_the_text_of_the_message_unchanged(body: str) -
 @virtual_time
 async def test_com_11_the_size_of_a_record_is_that_of_its_part_of_the_event(more: dict[str, Any], windowed: bool) -> None:
     (record,) = await Scene(FakeSqs(receive_message={"Messages": [message(**more)]}), windowed=windowed).receive()
-    assert record.size == len(json.dumps(shown_of("sqs", record), separators=(",", ":"), ensure_ascii=False).encode())
+    assert record.size == len(json.dumps(event_record("sqs", record), separators=(",", ":"), ensure_ascii=False).encode())
 
 
 @virtual_time
@@ -362,7 +362,7 @@ async def test_a_malformed_answer_is_a_source_that_is_unavailable(answer: dict[s
 @virtual_time
 async def test_a_message_without_attributes_is_still_a_record(nothing: Any) -> None:
     (record,) = await Scene(FakeSqs(receive_message={"Messages": [message(Attributes=nothing)]})).receive()
-    assert shown_of("sqs", record)["attributes"] == {}
+    assert event_record("sqs", record)["attributes"] == {}
 
 
 @pytest.mark.parametrize(
