@@ -5,10 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from tests.kcl.golden_rows import golden_request, request_kinds, row_forms
-from tests.kcl.java_worker import QUICK, Fleet, JavaWorker, java_worker
+from tests.kcl.java_worker import PATIENCE, QUICK, Fleet, JavaWorker, java_worker
 from tests.kcl.kinds import form_of, kind_of
 from tests.kcl.recording import Call, Wire, recording
 from tests.servers.running import Server
@@ -77,14 +78,13 @@ def data(worker: JavaWorker) -> set[str]:
     return {line["data"] for line in worker.events("record")}
 
 
-async def all_read(put: list[str], *workers: JavaWorker) -> None:
-    """Waits on the last of them: the records of all together are what was put into the stream."""
-    missing = set(put)
-    count = 0
-    while missing:
-        count += 1
-        await workers[-1].wait("record", count=count, seconds=60)
-        missing = set(put).difference(*(data(worker) for worker in workers))
+async def all_read(put: list[str], *workers: JavaWorker, seconds: float = PATIENCE) -> None:
+    """Until the records of all together are what was put into the stream, whichever of them reads the last."""
+    deadline = anyio.current_time() + seconds
+    while missing := set(put).difference(*(data(worker) for worker in workers)):
+        logs = (f"{worker.name}, {len(data(worker))} records:\n{worker.log_tail()}" for worker in workers)
+        assert anyio.current_time() < deadline, "\n".join((f"{len(missing)} of {len(put)} not read after {seconds:g} s", *logs))
+        await anyio.sleep(0.05)
 
 
 def objections(calls: list[Call]) -> list[str]:
