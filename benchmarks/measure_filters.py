@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from pollers import SPECS
 from pollers.record import RecordId
-from pollers.sqs import SqsRecord
+from pollers.sqs_record import SqsRecord
 from runtime.core.filtering import FilterCriteria
 
 _BODY_BYTES: Final = 500

@@ -7,12 +7,11 @@ The queue is addressed by a URL made from its ARN and the client's endpoint, so 
 import json
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct
 
 from pollers.aws.answers import read_content, translated, translating
 from pollers.aws.arn import Arn
@@ -20,9 +19,20 @@ from pollers.aws.clients import AwsClients, Observe
 from pollers.aws.errors import to_source_error
 from pollers.aws.hot import DELETE, EXTEND, RECEIVE, HotKind, HotOperation
 from pollers.errors import SourceError, SourceUnavailable
-from pollers.filter_view import FilterView, View, json_object, top_level
+from pollers.filter_view import FilterView
 from pollers.record import Record, RecordId
 from pollers.source import QueueFacts, QueueSpec, Refusal
+from pollers.sqs_record import (
+    NO_ATTRIBUTES,
+    Origin,
+    SqsRecord,
+    envelope,
+    event_view,
+    json_size,
+    read_messages,
+    shown,
+    view_reader,
+)
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
@@ -37,124 +47,11 @@ _CHUNKS_AT_ONCE: Final = 8
 """Batch requests of one call that are in the air together."""
 _EMPTY_ANSWER: Final = 64
 """Bytes of an answer without messages, at most: `{}` or `{"Messages":[]}`. A longer one is somebody else's."""
-_MOST_ORDERS: Final = 256
 _GONE: Final = frozenset({
     "ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight", "AWS.SimpleQueueService.MessageNotInflight",
     "InvalidReceiptHandle",
 })  # fmt: skip
 """Codes for a record that is no longer ours. SQS says InvalidParameterValue of an expired FIFO handle, and past 12 hours."""
-_ATTRIBUTES: Final[tuple[str, ...]] = (
-    "ApproximateReceiveCount", "AWSTraceHeader", "SentTimestamp", "SequenceNumber", "MessageGroupId", "SenderId",
-    "MessageDeduplicationId", "ApproximateFirstReceiveTimestamp",
-)  # fmt: skip
-"""The order in which Lambda shows them (SQS-22, SQS-23); others follow as they came (DeadLetterQueueSourceArn)."""
-
-
-class _Attribute(Struct, gc=False):
-    """As it came: binary values are base64 text."""
-
-    DataType: str
-    StringValue: str | None = None
-    BinaryValue: str | UnsetType = UNSET
-
-
-class Origin(Struct, frozen=True, gc=False):
-    """What all records of a mapping have in common."""
-
-    arn: str
-    region: str
-    windowed: bool
-    """The mapping has a batching window."""
-
-
-_AS_SENT: Final = {
-    "id": "MessageId", "handle": "ReceiptHandle", "body": "Body", "checksum": "MD5OfBody", "attributes": "Attributes",
-    "custom": "MessageAttributes", "custom_checksum": "MD5OfMessageAttributes", "content": "$content", "size": "$size",
-    "arrived": "$arrived", "group": "$group",
-}  # fmt: skip
-"""AWS's names of what it sends, and names that it has not for what is filled in."""
-
-
-class SqsRecord(Record, kw_only=True, gc=False, rename=_AS_SENT):
-    """A message, decoded in one step; `content` is its origin. Filled in here, and changed by nobody else.
-
-    A large batch lies in memory for a while: its parts of the event are made when its handler is called, and not before.
-    """
-
-    id: RecordId
-    handle: str
-    body: str = ""
-    checksum: str = ""
-    attributes: dict[str, str] | None = None
-    custom: dict[str, _Attribute] | None = None
-    """The attributes that its sender gave it."""
-    custom_checksum: str | None = None
-    content: Origin | None = None
-    size: int = 0
-    arrived: float = 0.0
-
-
-def envelope(records: Sequence[Record]) -> dict[str, Any]:
-    """The Lambda event (SQS-20), made anew for each call."""
-    return {"Records": [_shown(record) for record in records]}
-
-
-def _shown(record: Any) -> dict[str, Any]:
-    """Keys in Lambda's order (SQS-21..26); the body is the message's own text (SQS-27)."""
-    origin, attributes, custom = record.content, record.attributes, record.custom
-    event = {
-        "messageId": record.id,
-        "receiptHandle": record.handle,
-        "body": record.body,
-        "attributes": {each: attributes[each] for each in _order(tuple(attributes))} if attributes else {},
-        "messageAttributes": {each: _attribute(value) for each, value in custom.items()} if custom else {},
-        "md5OfMessageAttributes": record.custom_checksum,
-        "md5OfBody": record.checksum,
-        "eventSource": "aws:sqs",
-        "eventSourceARN": origin.arn,
-        "awsRegion": origin.region,
-    }
-    if not (custom or origin.windowed):
-        del event["md5OfMessageAttributes"]
-    return event
-
-
-@lru_cache(_MOST_ORDERS)
-def _order(came: tuple[str, ...]) -> tuple[str, ...]:
-    """In which attributes are shown that came in this one."""
-    known = tuple(name for name in _ATTRIBUTES if name in came)
-    return (*known, *(name for name in came if name not in known))
-
-
-def _attribute(value: _Attribute) -> dict[str, Any]:
-    """A message attribute as Lambda shows it (SQS-24)."""
-    shown: dict[str, Any] = (
-        {"stringValue": value.StringValue} if value.BinaryValue is UNSET else {"binaryValue": value.BinaryValue}
-    )
-    return {**shown, "stringListValues": [], "binaryListValues": [], "dataType": value.DataType}
-
-
-def event_view(event: dict[str, Any]) -> View:
-    """A record of the event with its body parsed, if that is a JSON object (FLT-10, FLT-25)."""
-    body = event.get("body")
-    parsed = json_object(body) if isinstance(body, str) else None
-    return event if parsed is None else {**event, "body": parsed}
-
-
-def _view_reader(fields: frozenset[str]) -> Callable[[Record], View]:
-    asked = top_level(fields)
-    if "body" not in asked:
-        return _shown
-    if asked == {"body"}:
-        return _body_alone
-    return lambda record: event_view(_shown(record))
-
-
-def _body_alone(record: Any) -> View:
-    parsed = json_object(record.body)
-    return {"body": record.body if parsed is None else parsed}
-
-
 SPEC: Final = QueueSpec(
     source="sqs",
     service="sqs",
@@ -164,12 +61,8 @@ SPEC: Final = QueueSpec(
     }),
     default_batch_size=10,
     envelope=envelope,
-    filter_view=FilterView(key="body", plain_text=True, reader=_view_reader, of_event=event_view),
+    filter_view=FilterView(key="body", plain_text=True, reader=view_reader, of_event=event_view),
 )  # fmt: skip
-
-
-class _Received(Struct):
-    Messages: list[SqsRecord] | None = None
 
 
 class _Done(Struct, gc=False):
@@ -187,7 +80,6 @@ class _Settled(Struct):
     Failed: list[_Refused] | None = None
 
 
-_RECEIVED: Final = msgspec.json.Decoder(_Received)
 _SETTLED: Final = msgspec.json.Decoder(_Settled)
 
 
@@ -242,7 +134,7 @@ class SqsQueue:
         except Exception as error:
             raise translated(error, RECEIVE.name, on=self._name, observe=self._observe) from error
         try:
-            messages = read_content(content, _RECEIVED).Messages
+            messages = read_messages(content)
             records = self.complete(messages or [])
         except ValueError as error:
             self._observe(RECEIVE.name, "error")
@@ -347,25 +239,27 @@ class SqsQueue:
         origin, frame, encode = self._origin, self._frame, msgspec.json.encode
         for message in messages:
             message.content = origin
-            attributes = message.attributes or {}
-            message.arrived = int(attributes.get("SentTimestamp", 0)) / 1000
-            if self._fifo:
-                message.group = attributes.get("MessageGroupId")
-            if message.custom or message.custom_checksum:
-                message.size = json_size(_shown(message))
+            attributes = message.attributes or NO_ATTRIBUTES
+            sent, group = attributes.SentTimestamp, attributes.MessageGroupId
+            if sent is not UNSET:
+                message.arrived = int(sent) / 1000
+            if self._fifo and group is not UNSET:
+                message.group = group
+            if message.custom or message.custom_checksum or message.others:
+                message.size = json_size(shown(message))
                 continue
             fixed = frame + len(message.id) + len(message.handle) + len(message.checksum)  # in JSON they are as they are
             try:
-                message.size = fixed + len(encode(message.body)) + len(encode(attributes))
+                message.size = fixed + len(encode((message.body, attributes)))
             except UnicodeEncodeError:  # a lone surrogate: six bytes as an escape
-                message.size = json_size(_shown(message))
+                message.size = json_size(shown(message))
         return messages
 
 
 def _frame_size(origin: Origin) -> int:
     """Bytes of a record without attributes of its sender, and without what differs between such records."""
     nothing = SqsRecord(id=RecordId(""), handle="", content=origin)
-    return json_size(_shown(nothing)) - len('""{}')
+    return json_size(shown(nothing)) - len('["",{}]')
 
 
 def _max_receives(policy: str | None) -> int | None:
@@ -374,10 +268,3 @@ def _max_receives(policy: str | None) -> int | None:
         return int(json.loads(policy or "{}")["maxReceiveCount"])
     except (KeyError, TypeError, ValueError):
         return None
-
-
-def json_size(event: dict[str, Any]) -> int:
-    try:
-        return len(msgspec.json.encode(event))
-    except UnicodeEncodeError:  # a lone surrogate in the text: six bytes as an escape
-        return len(json.dumps(event, separators=(",", ":")))

@@ -11,7 +11,7 @@ import anyio
 from pollers.errors import SourceError
 from pollers.record import Record, RecordId
 from pollers.source import QueueFacts, Refusal
-from pollers.sqs import Origin, SqsRecord
+from pollers.sqs_record import Attributes, Origin, SqsRecord
 
 ARN = "arn:aws:sqs:eu-west-1:123456789012:orders"
 ORIGIN = Origin(arn=ARN, region="eu-west-1", windowed=False)
@@ -109,7 +109,7 @@ class FakeQueue:
         message.receives += 1
         message.visible_at = anyio.current_time() + visibility
         message.handle = f"{message.id}-{message.receives}"
-        attributes = {"ApproximateReceiveCount": str(message.receives)}
+        attributes = Attributes(ApproximateReceiveCount=str(message.receives))
         return SqsRecord(
             id=RecordId(message.id),
             handle=message.handle,

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import anyio
+from msgspec import UNSET
 
 from pollers.event_records import EventRecord
-from pollers.sqs import Origin
+from pollers.sqs_record import Attributes, Origin
 from runtime.core.mapping import EventSourceMapping
 from runtime.redrive.entries import Fate
 from runtime.redrive.fetching import Fetching
@@ -50,11 +51,12 @@ class DeadLetters(FakeQueue):
 
     def _hand_out(self, message: Any, visibility: int) -> Any:
         record = super()._hand_out(message, visibility)
-        record.attributes = {
-            **(record.attributes or {}), "SentTimestamp": "1763700000000", "DeadLetterQueueSourceArn": self.origin,
-        }  # fmt: skip
-        if self.fifo:
-            record.attributes["MessageGroupId"] = message.group
+        record.attributes = Attributes(
+            ApproximateReceiveCount=str(message.receives),
+            SentTimestamp="1763700000000",
+            MessageGroupId=message.group if self.fifo else UNSET,
+            DeadLetterQueueSourceArn=self.origin,
+        )
         record.content = Origin(arn=f"{ARN}-dead", region="eu-west-1", windowed=False)
         return record
 

@@ -20,8 +20,9 @@ from pollers.kinesis import envelope as kinesis_event
 from pollers.record import Record
 from pollers.recording import Recorded, RecordingReader
 from pollers.recording_writer import RecordingFile, RecordingWriter
-from pollers.sqs import _RECEIVED, SqsQueue
-from pollers.sqs import envelope as sqs_event
+from pollers.sqs import SqsQueue
+from pollers.sqs_record import envelope as sqs_event
+from pollers.sqs_record import read_messages
 from runtime.recorder import Recorder
 
 EVENTS: Final = Path(__file__).parent / "events"
@@ -126,7 +127,7 @@ def sqs_records(draw: st.DrawFn) -> Record:
         "Attributes": draw(st.sampled_from([attributes, {**attributes, "DeadLetterQueueSourceArn": "arn:x"}])),
         **({"MessageAttributes": custom, "MD5OfMessageAttributes": "md5"} if custom else {}),
     }
-    (record,) = sqs_queue(fifo=fifo).complete(_RECEIVED.decode(json.dumps({"Messages": [sent]})).Messages or [])
+    (record,) = sqs_queue(fifo=fifo).complete(read_messages(json.dumps({"Messages": [sent]}).encode()) or [])
     return record
 
 

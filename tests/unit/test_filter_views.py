@@ -15,8 +15,8 @@ from pollers.dynamodb_streams import _Origin as TableOrigin
 from pollers.filter_view import json_object
 from pollers.kinesis import KinesisRecord, _Origin
 from pollers.record import Record, RecordId
-from pollers.sqs import Origin as QueueOrigin
-from pollers.sqs import SqsRecord
+from pollers.sqs_record import Attributes, SqsRecord
+from pollers.sqs_record import Origin as QueueOrigin
 
 NOT_OBJECTS = [
     "", "plain", "123", "[1]", '"text"', "null", "true", '{"a":', '{"a":1}}', '{"a":NaN}', '{"a":1e999}', '{"a":"\\ud800"}',
@@ -26,7 +26,7 @@ NOT_OBJECTS = [
 
 def sqs(body: str) -> SqsRecord:
     origin = QueueOrigin(arn="arn:x", region="eu-west-1", windowed=False)
-    return SqsRecord(id=RecordId("m"), handle="h", body=body, attributes={"SenderId": "x"}, content=origin)
+    return SqsRecord(id=RecordId("m"), handle="h", body=body, attributes=Attributes(SenderId="x"), content=origin)
 
 
 def kinesis(data: bytes | str) -> KinesisRecord:

@@ -16,7 +16,8 @@ from pollers.aws.hot import HotKind, HotOperation
 from pollers.errors import SourceRejected, SourceUnavailable
 from pollers.record import Record, RecordId
 from pollers.source import QueueFacts
-from pollers.sqs import SPEC, SqsQueue, envelope
+from pollers.sqs import SPEC, SqsQueue
+from pollers.sqs_record import envelope
 from tests.fakes.hot_requests import FakeOperation
 from tests.fakes.virtual_time import virtual_time
 
@@ -230,8 +231,11 @@ async def test_the_group_of_a_fair_queue_is_shown_but_orders_nothing() -> None:
 
 @virtual_time
 async def test_attributes_that_lambda_s_order_does_not_name_follow_as_they_came() -> None:
-    (shown,) = (await event_of(message(Attributes={"DeadLetterQueueSourceArn": "arn:dead", "New": "1", **ATTRIBUTES})))["Records"]
-    assert list(shown["attributes"])[4:] == ["DeadLetterQueueSourceArn", "New"]
+    more = {"Newer": "2", "DeadLetterQueueSourceArn": "arn:dead", "New": "1"}
+    records = (await event_of(message(Attributes={**more, **ATTRIBUTES}), message()))["Records"]
+    assert list(records[0]["attributes"])[4:] == ["DeadLetterQueueSourceArn", "Newer", "New"]
+    assert records[0]["attributes"] == {**more, **ATTRIBUTES}
+    assert records[1]["attributes"] == ATTRIBUTES
 
 
 @pytest.mark.parametrize(
@@ -260,6 +264,8 @@ async def test_sqs_27_the_body_is_the_text_of_the_message_unchanged(body: str) -
     "more",
     [
         pytest.param({"Attributes": {**ATTRIBUTES, "MessageGroupId": 'a"\\\x7f'}}, id="attributes with escapes"),
+        pytest.param({"Attributes": {**ATTRIBUTES, "New": "1"}}, id="an attribute that we do not know"),
+        pytest.param({"Attributes": {}}, id="empty attributes"),
         pytest.param({"Attributes": ...}, id="no attributes"),
         pytest.param(
             {"MD5OfMessageAttributes": "d41d8cd98f00b204e9800998ecf8427e"}, id="a checksum of attributes that are not there"
@@ -346,6 +352,9 @@ async def test_receives_of_a_fifo_queue_can_be_repeated_by_the_sdk_and_each_is_i
         {"Messages": [message(Attributes="text")]},
         {"Messages": [message(Attributes=["SentTimestamp"])]},
         {"Messages": [message(Attributes={"SentTimestamp": "soon"})]},
+        {"Messages": [message(Attributes={"SentTimestamp": None})]},
+        {"Messages": [message(Attributes={"New": 1})]},
+        {"Messages": [message(Attributes={"New": "1"}), None]},
         {"Messages": [message(MessageAttributes=["x"])]},
         {"Messages": [message(MessageAttributes={"x": {"StringValue": "no type"}})]},
     ],

@@ -11,7 +11,7 @@ from pollers.dynamodb_streams import _Change, _Origin, _Sent
 from pollers.kinesis import KinesisRecord
 from pollers.kinesis import _Origin as _KinesisOrigin
 from pollers.record import Record, RecordId
-from pollers.sqs import SqsRecord
+from pollers.sqs_record import SqsRecord
 from runtime.core.mapping import BatchLimits, EventSourceMapping
 from runtime.tail.source_text import SourceText, shown
 from runtime.tail.told import Page, Remark

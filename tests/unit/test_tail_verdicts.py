@@ -2,7 +2,7 @@
 
 from pollers import QUEUES
 from pollers.record import Record, RecordId
-from pollers.sqs import SqsRecord
+from pollers.sqs_record import SqsRecord
 from runtime.core.filtering import FilterCriteria
 from runtime.core.mapping import BatchLimits, EventSourceMapping
 from runtime.tail.verdicts import Verdict, judge
