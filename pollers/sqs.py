@@ -65,6 +65,22 @@ SPEC: Final = QueueSpec(
 )  # fmt: skip
 
 
+class _Entry(Struct, gc=False):
+    Id: str
+    ReceiptHandle: str
+
+
+class _Extension(_Entry, gc=False):
+    VisibilityTimeout: int
+
+
+class _Entries(Struct, gc=False):
+    """Of a batch request."""
+
+    QueueUrl: str
+    Entries: Sequence[_Entry]
+
+
 class _Done(Struct, gc=False):
     Id: str
 
@@ -164,18 +180,15 @@ class SqsQueue:
         return await self._in_tens(records, self._delete_ten)
 
     async def extend(self, records: Sequence[Record], seconds: int) -> list[Refusal]:
-        async def extend_ten(ten: Sequence[Record]) -> list[Refusal]:
-            entries = [
-                {"Id": number, "ReceiptHandle": record.handle, "VisibilityTimeout": seconds}
-                for number, record in zip(_NUMBERS, ten, strict=False)
-            ]
-            return await self._settle(EXTEND, entries, ten)
+        def extend_ten(ten: Sequence[Record]) -> Awaitable[list[Refusal]]:
+            entries = [_Extension(number, record.handle, seconds) for number, record in zip(_NUMBERS, ten, strict=False)]
+            return self._settle(EXTEND, entries, ten)
 
         return await self._in_tens(records, extend_ten)
 
-    async def _delete_ten(self, ten: Sequence[Record]) -> list[Refusal]:
-        entries = [{"Id": number, "ReceiptHandle": record.handle} for number, record in zip(_NUMBERS, ten, strict=False)]
-        return await self._settle(DELETE, entries, ten)
+    def _delete_ten(self, ten: Sequence[Record]) -> Awaitable[list[Refusal]]:
+        entries = [_Entry(number, record.handle) for number, record in zip(_NUMBERS, ten, strict=False)]
+        return self._settle(DELETE, entries, ten)
 
     async def _open(self, kind: HotKind) -> HotOperation:
         """Raises SourceError when no client can be made, as with a broken profile: it may be mended while we run."""
@@ -204,12 +217,12 @@ class SqsQueue:
                 chunks.start_soon(do_next, name=f"{self._name} batch requests")
         return refusals
 
-    async def _settle(self, kind: HotKind, entries: list[dict[str, Any]], ten: Sequence[Record]) -> list[Refusal]:
+    async def _settle(self, kind: HotKind, entries: Sequence[_Entry], ten: Sequence[Record]) -> list[Refusal]:
         """What was not confirmed was refused: all entries of a request that failed, and any that the answer does not name."""
         missing = ("malformed_answer", f"{kind.name} on {self._name}: the answer does not name the entry")
         try:
             operation = self._operations.get(kind) or await self._open(kind)
-            body = msgspec.json.encode({"QueueUrl": self._url, "Entries": entries})
+            body = msgspec.json.encode(_Entries(self._url, entries))
             try:
                 content = await operation.ask(body)
             except Exception as error:

@@ -457,7 +457,7 @@ async def test_the_largest_answer_is_taken() -> None:
     assert wire.protocol.usable
 
 
-async def test_a_cancelled_exchange_closes_its_connection() -> None:
+async def test_a_cancelled_exchange_leaves_its_connection_unusable() -> None:
     connection = Connection(asyncio.get_running_loop(), Turns(asyncio.get_running_loop()))
     wire = Wire(connection)
     task = asyncio.ensure_future(connection.exchange(REQUEST))
@@ -466,9 +466,10 @@ async def test_a_cancelled_exchange_closes_its_connection() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert wire.aborted
     assert not connection.usable
+    connection.abort()
     await asyncio.sleep(0)  # `connection_lost` comes, for nobody
+    assert wire.aborted
 
 
 async def test_an_answer_that_comes_with_the_cancellation_is_dropped_with_its_connection() -> None:

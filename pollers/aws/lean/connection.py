@@ -16,6 +16,8 @@ Content = bytes | bytearray | memoryview
 LARGEST_ANSWER: Final = 64 * 1024 * 1024
 """Bytes of a body. GetRecords brings 10 MiB of records, a receive ten messages of 1 MiB, each a third more as base64."""
 _LARGEST_HEAD: Final = 16 * 1024
+_USUAL_HEAD: Final = 1024
+"""Bytes in which its end is looked for first."""
 _END: Final = b"\r\n\r\n"
 _MOST_INTERIM: Final = 8
 _SCRATCH: Final = bytearray(32 * 1024)
@@ -44,7 +46,7 @@ class Dropped(Exception):
 
 
 class Connection(asyncio.BufferedProtocol):
-    """Made by a pool. `exchange` is called by one task at a time."""
+    """Made by a pool. `exchange` is called by one task at a time, and only while the connection is `usable`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, turns: Turns) -> None:
         """`turns`: shared by all whose answers go to the same consumers."""
@@ -77,8 +79,11 @@ class Connection(asyncio.BufferedProtocol):
         """It is open, and nothing is in the air."""
         return self._transport is not None and self._waiter is None and not self._transport.is_closing()
 
-    async def exchange(self, request: bytes) -> Answer:
-        """Send and wait for the whole answer. Raises Dropped, NotHttp; whatever ends it early closes the connection."""
+    def exchange(self, request: bytes) -> "asyncio.Future[Answer]":
+        """Send, and the whole answer in the future; Dropped and NotHttp come there too. Raises Dropped.
+
+        Whatever ends it early leaves the connection unusable, and to be aborted.
+        """
         transport = self._transport
         if transport is None or transport.is_closing():
             raise Dropped("it was closed before the request was sent", silent=True)
@@ -86,13 +91,7 @@ class Connection(asyncio.BufferedProtocol):
         self._waiter = waiter
         self.heard_at = self._loop.time()
         transport.write(request)
-        try:
-            answer = await waiter
-        except BaseException:
-            self.abort()
-            raise
-        self.used = True
-        return answer
+        return waiter
 
     def fail(self, error: Exception) -> None:
         """End what is in the air with `error`, and the connection with it."""
@@ -164,8 +163,11 @@ class Connection(asyncio.BufferedProtocol):
             self._take_head(data)
 
     def _take_head(self, data: memoryview) -> None:
-        beginning = bytes(data[: _LARGEST_HEAD + len(_END)])
+        beginning = bytes(data[:_USUAL_HEAD])
         end = beginning.find(_END)
+        if end < 0 and len(data) > _USUAL_HEAD:
+            beginning = bytes(data[: _LARGEST_HEAD + len(_END)])
+            end = beginning.find(_END)
         if end < 0 and len(data) <= _LARGEST_HEAD:
             self._unread = beginning
             return
@@ -230,6 +232,7 @@ class Connection(asyncio.BufferedProtocol):
         self._got = self._interim = 0
         if waiter is None or head is None:
             raise RuntimeError("an answer ends that never began")
+        self.used = True
         if transport is not None and (more or not head.keep or transport.get_write_buffer_size()):
             transport.abort()  # at once: nothing of ours is still to come, and a TLS server may take long to say good-bye
         waiter.set_result(Answer(head, content))

@@ -138,6 +138,8 @@ class Pool:
             if not connection.told_session:
                 self._remember_session(connection)
             self._idle.append(connection)
+        else:
+            connection.abort()
         if self._waiting:
             self._wake_one()
 

@@ -59,8 +59,11 @@ class Signer:
         self._second = -1
         self._inner = self._outer = sha256()
         """The two halves of an HMAC with the key of the day, which most of one is spent on."""
-        self._amz_date = ""
-        self._before = self._after = self._to_sign = self._before_signature = self._after_date = ""
+        self._before = self._after = self._after_date = ""
+        self._canonical = self._to_sign = sha256()
+        """As far as they are the same for a second: of a canonical request all but the digest of its body, and of the string to
+        sign all but the digest of that, with the key."""
+        self._before_signature = b""
         self._last: tuple[bytes, bytes] = (b"", b"")
 
     def request(self, body: bytes, credentials: Credentials, now: float) -> bytes:
@@ -73,13 +76,12 @@ class Signer:
             self._turn(second, credentials)
         elif body is self._last[0]:
             return self._last[1]
-        canonical = f"{self._before}{self._amz_date}{self._after}{sha256(body).hexdigest()}".encode()
-        to_sign = f"{self._to_sign}{sha256(canonical).hexdigest()}".encode()
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(to_sign)
-        outer.update(inner.digest())
-        signature = outer.hexdigest()
-        request = f"{self._before_signature}{signature}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+        canonical, to_sign, signature = self._canonical.copy(), self._to_sign.copy(), self._outer.copy()
+        canonical.update(sha256(body).hexdigest().encode())
+        to_sign.update(canonical.hexdigest().encode())
+        signature.update(to_sign.digest())
+        told = signature.hexdigest().encode()
+        request = b"%b%b\r\nContent-Length: %d\r\n\r\n%b" % (self._before_signature, told, len(body), body)
         self._last = (body, request)
         return request
 
@@ -93,10 +95,11 @@ class Signer:
         amz_date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
         if amz_date[:8] != self._day or credentials != self._credentials:
             self._derive(amz_date[:8], credentials)
-        self._second, self._amz_date, self._last = second, amz_date, (b"", b"")
-        self._credentials = credentials
-        self._to_sign = f"{_ALGORITHM}\n{amz_date}\n{self._day}/{self._scope}\n"
-        self._before_signature = f"{self._head}X-Amz-Date: {amz_date}\r\n{self._after_date}"
+        self._second, self._credentials, self._last = second, credentials, (b"", b"")
+        self._canonical = sha256(f"{self._before}{amz_date}{self._after}".encode())
+        self._to_sign = self._inner.copy()
+        self._to_sign.update(f"{_ALGORITHM}\n{amz_date}\n{self._day}/{self._scope}\n".encode())
+        self._before_signature = f"{self._head}X-Amz-Date: {amz_date}\r\n{self._after_date}".encode()
 
     def _derive(self, day: str, credentials: Credentials) -> None:
         """What changes once a day, or with the credentials."""
