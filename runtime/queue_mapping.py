@@ -326,7 +326,8 @@ class _QueuePoller:
                     return
                 got = await self._receive(window, unwanted, limit, may_wait)
                 results.append(got)
-                await self._delete(unwanted)
+                if unwanted:
+                    await self._delete(unwanted)
                 if got != limit:
                     return
 

@@ -87,10 +87,12 @@ class BatchWindow:
     def take(self) -> Batch:
         """The oldest records that make one batch; what does not fit stays for the next. Empty when there are none."""
         received = self._added[0][0] if self._added else 0.0
-        if len(self._records) <= self._limits.records and self._bytes <= self._limits.size:
-            counted = self._bytes if self._records else 0
-            return Batch(self.drop(), received=received, counted=counted)
         records = self._records
+        if len(records) <= self._limits.records:
+            if self._bytes > self._limits.size:
+                return self._take_but_last(received)
+            counted = self._bytes if records else 0
+            return Batch(self.drop(), received=received, counted=counted)
         sizes = [record.size + 1 for record in islice(records, self._limits.records)]
         totals = list(accumulate(sizes, initial=ENVELOPE_BYTES - 1))  # bytes of a batch of so many of them
         count = max(1, bisect_right(totals, self._limits.size) - 1)
@@ -98,6 +100,19 @@ class BatchWindow:
         self._bytes -= totals[count] - totals[0]
         self._forget(count)
         return Batch(taken, received=received, counted=totals[count])
+
+    def _take_but_last(self, received: float) -> Batch:
+        """All but what is over the bytes: few, as a rule, so they are looked for from the end."""
+        records, over = self._records, deque[Record]()
+        size = self._bytes
+        while size > self._limits.size and len(records) > 1:
+            over.appendleft(records.pop())
+            size -= over[0].size + 1
+        batch = Batch(tuple(records), received=received, counted=size)
+        self._forget(len(records))
+        self._records = over
+        self._bytes -= size - (ENVELOPE_BYTES - 1)
+        return batch
 
     def _forget(self, taken: int) -> None:
         """When the first `taken` records were added."""
