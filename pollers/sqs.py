@@ -97,6 +97,7 @@ class _Settled(Struct):
 
 
 _SETTLED: Final = msgspec.json.Decoder(_Settled)
+_ENCODER: Final = msgspec.json.Encoder()
 
 
 class SqsQueue:
@@ -249,7 +250,7 @@ class SqsQueue:
 
     def complete(self, messages: list[SqsRecord]) -> list[SqsRecord]:
         """Fills in what AWS does not send. Raises ValueError."""
-        origin, frame, encode = self._origin, self._frame, msgspec.json.encode
+        origin, frame, encode_into, text = self._origin, self._frame, _ENCODER.encode_into, bytearray()
         for message in messages:
             message.content = origin
             attributes = message.attributes or NO_ATTRIBUTES
@@ -263,7 +264,8 @@ class SqsQueue:
                 continue
             fixed = frame + len(message.id) + len(message.handle) + len(message.checksum)  # in JSON they are as they are
             try:
-                message.size = fixed + len(encode((message.body, attributes)))
+                encode_into((message.body, attributes), text)
+                message.size = fixed + len(text)
             except UnicodeEncodeError:  # a lone surrogate: six bytes as an escape
                 message.size = json_size(shown(message))
         return messages
