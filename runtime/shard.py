@@ -170,7 +170,6 @@ class ShardRun:
         reader = await self._open(self._held.lease.checkpoint)
         more, pushed = True, False
         while reader is not None and not self._read_to_end:
-            await self._wait_room()
             await (asyncio.sleep(0) if pushed else self._wait_turn(more=more))
             page = await self._read(reader, pushed=pushed)
             if page is None:
@@ -223,7 +222,10 @@ class ShardRun:
     async def _read(self, reader: ShardReader, *, pushed: bool) -> ShardPage | None:
         """None: what comes next has left the stream. What is pushed is waited for, so that takes no place among the reads."""
         while True:
-            limit = plan_page(self._space(), mean_cost=self._mean_cost, most=self._parts.spec.page_limit)
+            while (space := self._space()) <= 0:
+                self._room = anyio.Event()
+                await self._room.wait()
+            limit = plan_page(space, mean_cost=self._mean_cost, most=self._parts.spec.page_limit)
             self._last_call = self._now()
             try:
                 with self._status.busy(_READ_TIME):
@@ -334,11 +336,6 @@ class ShardRun:
                 kept.append(record)
                 last = int(record.id)
         return tuple(kept)
-
-    async def _wait_room(self) -> None:
-        while self._space() <= 0:
-            self._room = anyio.Event()
-            await self._room.wait()
 
     def _space(self) -> int:
         """Bytes that may be read now. Lanes that fill a batch may have what it needs, the others share what is read ahead.
