@@ -69,14 +69,14 @@ SCENARIOS: Final[tuple[Scenario, ...]] = (
     ),
     Scenario(key="sqs-100-window", source="sqs", batch=100, size=256, window=1, clients=_WORKERS, yardstick="sqs-10"),
     Scenario(key="sqs-10000-window", source="sqs", batch=10_000, size=256, window=2, clients=_WORKERS, yardstick="sqs-10"),
-    Scenario(key="kinesis-1000x200", source="kinesis", batch=1000, size=200, shards=60),
-    Scenario(key="kinesis-100x200", source="kinesis", batch=100, size=200, shards=150),
-    Scenario(key="kinesis-100x1000", source="kinesis", batch=100, size=1000, shards=150),
+    Scenario(key="kinesis-1000x200", source="kinesis", batch=1000, size=200, shards=140),
+    Scenario(key="kinesis-100x200", source="kinesis", batch=100, size=200, shards=700),
+    Scenario(key="kinesis-100x1000", source="kinesis", batch=100, size=1000, shards=600),
     Scenario(
-        key="kinesis-100x1000-def", source="kinesis", batch=100, size=1000, shards=150, handler="def", clients=("lean",),
+        key="kinesis-100x1000-def", source="kinesis", batch=100, size=1000, shards=600, handler="def", clients=("lean",),
         yardstick="kinesis-100x1000",
     ),
-    Scenario(key="dynamodb-100x1000", source="dynamodb", batch=100, size=1000, shards=150),
+    Scenario(key="dynamodb-100x1000", source="dynamodb", batch=100, size=1000, shards=600),
 )  # fmt: skip
 _BY_KEY: Final = {scenario.key: scenario for scenario in SCENARIOS}
 

@@ -250,23 +250,25 @@ class ShardRun:
         self._status.in_vain = 0
         self._status.behind = page.behind
         self._held.read(page.size)
-        records = self._cut_repeated(page.records)
+        records, ids = self._cut_repeated(page.records)
         read = len(records)
         if self._parts.spec.expand is not None:
             records = self._parts.spec.expand(records)
+            ids = [record.id for record in records]
         self._telemetry.mapping.batch_polled(len(records), oldest_age=0.0)
+        size = sum([record.size for record in records])
         if records:
-            self._mean_cost = _cost(records) / read
+            self._mean_cost = (size + RECORD_COST * len(records)) / read
         wanted, left_out = (records, ()) if self._sieve.open else await self._sift(records)
         self._read_to_end = page.ended
         progress = self._delivery.checkpoints.progress
         if self._sieve.open:
-            progress.begin(records)
+            progress.begin(ids)
         self._status.working_since = now if not self._status.unfinished else self._status.working_since
         self._status.unfinished = len(progress)
         if wanted:
             for lane, share in zip(self._lanes, _share_out(wanted, len(self._lanes)), strict=True):
-                lane.window.add(share, now)
+                lane.window.add(share, now, size=size if share is records else None)
         self._caught_up = None if wanted or page.more else (self._caught_up or now)
         if self._parts.status.tap.listening:
             self._tell_received(records, left_out, now)
@@ -290,7 +292,9 @@ class ShardRun:
             if ends_here and self._parts.status.tap.listening:
                 kept = {record.id for record in passed}
                 left_out += [record for record in some if record.id not in kept]
-        progress.begin(steps)  # all at once: of an aggregate that is begun in part the position would not know the rest
+        progress.begin(
+            [record.id for record in steps]
+        )  # all at once: of an aggregate that is begun in part the position would not know the rest
         if ends:
             progress.finish(ends)
             self._telemetry.mapping.records_filtered_out(len(records) - len(wanted))
@@ -317,17 +321,18 @@ class ShardRun:
         self._parts.status.tap.received(records, shard=self._shard, waiting=waiting, due=min(due, default=None))
         self._parts.status.tap.filtered(left_out, shard=self._shard, why=self._sieve.why)
 
-    def _cut_repeated(self, records: tuple[Record, ...]) -> Sequence[Record]:
-        """Without what was read before. Compared as numbers (KIN-22).
+    def _cut_repeated(self, records: tuple[Record, ...]) -> tuple[Sequence[Record], Sequence[RecordId]]:
+        """Without what was read before, and the ids of the rest. Compared as numbers (KIN-22).
 
         Readers cut by where each of them stands. After a gap one begins at TRIM_HORIZON, which may lie before the position where
         a service drops records late, and the position must not go back (COM-63).
         """
         if not records:
-            return records
+            return (), ()
+        ids = [record.id for record in records]
         last, self._last_sequence = self._last_sequence, max(self._last_sequence, int(records[-1].id))
-        if int(records[0].id) > last and _are_distinct([record.id for record in records]):
-            return records
+        if int(ids[0]) > last and _are_distinct(ids):
+            return records, ids
         if int(records[-1].id) <= last:
             self._telemetry.page_repeated(self._shard, first=records[0].id, last=records[-1].id, known=str(last))
         kept: list[Record] = []
@@ -335,7 +340,7 @@ class ShardRun:
             if int(record.id) > last:
                 kept.append(record)
                 last = int(record.id)
-        return tuple(kept)
+        return kept, [record.id for record in kept]
 
     def _space(self) -> int:
         """Bytes that may be read now. Lanes that fill a batch may have what it needs, the others share what is read ahead.
@@ -478,8 +483,3 @@ def _lane_of(record: Record, lanes: int) -> int:
         int.from_bytes(hashlib.md5((record.group or "").encode("utf-8", "surrogatepass"), usedforsecurity=False).digest()[:8])
         % lanes
     )
-
-
-def _cost(records: Sequence[Record]) -> int:
-    """Bytes of memory."""
-    return sum([record.size for record in records]) + RECORD_COST * len(records)

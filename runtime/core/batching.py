@@ -67,11 +67,12 @@ class BatchWindow:
         """How many more bytes the batch may take."""
         return max(0, self._limits.size - self._bytes)
 
-    def add(self, records: Sequence[Record], now: float) -> None:
+    def add(self, records: Sequence[Record], now: float, *, size: int | None = None) -> None:
+        """`size`: of all of them together, where somebody has counted it."""
         if records:
             self._records.extend(records)
             self._added.append((now, len(records)))
-            self._bytes += sum([record.size for record in records]) + len(records)
+            self._bytes += (sum([record.size for record in records]) if size is None else size) + len(records)
 
     def remaining(self, now: float, *, since: float = 0.0) -> float | None:
         """Seconds until the window ends, 0 when the batch is due, None when there is nothing to wait for.

@@ -6,7 +6,7 @@ records are finished, which were read together.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from pollers.record import Record, RecordId, sequence_of
@@ -29,9 +29,9 @@ class ShardProgress:
         """How many records the position has not passed."""
         return len(self._open)
 
-    def begin(self, records: Sequence[Record]) -> None:
-        """Records that were read, in order."""
-        self._open.extend([record.id for record in records])
+    def begin(self, ids: Iterable[RecordId]) -> None:
+        """Of records that were read, in order."""
+        self._open.extend(ids)
 
     def finish(self, records: Sequence[Record]) -> None:
         """Records whose fate has been carried out, in any order."""

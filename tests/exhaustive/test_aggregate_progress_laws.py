@@ -1,9 +1,14 @@
 """The law of `ShardProgress` with aggregates: each is passed when all of its user records are finished, and never before."""
 
+from collections.abc import Sequence
 from itertools import permutations, product
 
 from pollers.record import Record, RecordId
 from runtime.core.progress import ShardProgress
+
+
+def ids(records: Sequence[Record]) -> list[RecordId]:
+    return [record.id for record in records]
 
 
 def stored(number: int, users: int) -> list[Record]:
@@ -21,7 +26,7 @@ def test_the_position_is_behind_the_longest_prefix_of_stored_records_that_are_fi
             continue
         for order in permutations(flat):
             progress, left = ShardProgress(), [len(records) for records in read]
-            progress.begin([record for _, record in flat])
+            progress.begin(ids([record for _, record in flat]))
             for number, record in order:
                 progress.finish([record])
                 left[number] -= 1
@@ -43,7 +48,7 @@ def test_batches_cut_anywhere_commit_whole_aggregates_and_know_when_they_are_wit
         for first in range(1, len(flat) + 1):
             for second in range(first, len(flat) + 1):
                 progress = ShardProgress()
-                progress.begin(flat)
+                progress.begin(ids(flat))
                 done = 0
                 for batch in (flat[:first], flat[first:second], flat[second:]):
                     progress.finish(batch)

@@ -1,6 +1,6 @@
 """The law of `ShardProgress`, over every order in which the lanes of a shard can finish its records (COM-63)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations, pairwise, product
 from typing import Final
 
@@ -18,6 +18,10 @@ def record(number: int) -> Record:
 
 RECORDS: Final = tuple(record(number) for number in range(98, 98 + MOST_RECORDS))
 """Their numbers grow by a digit on the way: nothing may compare them as text (KIN-22)."""
+
+
+def ids(records: Sequence[Record]) -> list[RecordId]:
+    return [record.id for record in records]
 
 
 def every_order(lanes: tuple[tuple[int, ...], ...]) -> Iterator[tuple[int, ...]]:
@@ -58,7 +62,7 @@ def test_the_position_is_the_end_of_the_finished_prefix_whichever_lane_is_faster
     }
     for order in orders:
         progress = ShardProgress()
-        progress.begin(RECORDS[:count])
+        progress.begin(ids(RECORDS[:count]))
         finished: set[int] = set()
         before = -1
         for number in order:
@@ -80,7 +84,7 @@ def test_the_position_is_the_same_whatever_pages_are_read_and_batches_finish(cou
             waiting, read, finished = list(pages), 0, set[int]()
             for batch in batches:
                 while read <= max(order[batch]):
-                    progress.begin(RECORDS[waiting[0]])
+                    progress.begin(ids(RECORDS[waiting[0]]))
                     read = waiting.pop(0).stop
                 progress.finish([RECORDS[number] for number in order[batch]])
                 finished.update(order[batch])
@@ -92,6 +96,6 @@ def test_nothing_read_and_nothing_finished_is_no_progress() -> None:
     progress.begin(())
     progress.finish(())
     assert_is(progress, 0, set())
-    progress.begin(RECORDS[:2])
+    progress.begin(ids(RECORDS[:2]))
     progress.finish(())
     assert_is(progress, 2, set())

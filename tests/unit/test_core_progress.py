@@ -10,7 +10,7 @@ def records(*numbers: int) -> list[Record]:
 
 def test_com_63_the_position_waits_for_the_slowest_lane() -> None:
     progress = ShardProgress()
-    progress.begin(records(1, 2, 3, 4))
+    progress.begin([each.id for each in records(1, 2, 3, 4)])
     progress.finish(records(2, 4))
     assert (progress.committed, len(progress)) == (None, 4)
     progress.finish(records(1))
@@ -21,9 +21,9 @@ def test_com_63_the_position_waits_for_the_slowest_lane() -> None:
 
 def test_com_63_what_is_read_later_is_not_done_by_what_was_finished_before() -> None:
     progress = ShardProgress()
-    progress.begin(records(1))
+    progress.begin([RecordId("1")])
     progress.finish(records(1))
-    progress.begin(records(2, 3))
+    progress.begin([RecordId("2"), RecordId("3")])
     assert (progress.committed, len(progress)) == ("1", 2)
     progress.finish(records(3))
     assert (progress.committed, len(progress)) == ("1", 2)
@@ -34,7 +34,7 @@ def test_com_63_what_is_read_later_is_not_done_by_what_was_finished_before() -> 
 def test_a_shard_that_runs_for_a_year_keeps_nothing_of_what_is_done() -> None:
     progress = ShardProgress()
     for number in range(0, 3000, 3):
-        progress.begin(records(number, number + 1, number + 2))
+        progress.begin([each.id for each in records(number, number + 1, number + 2)])
         progress.finish(records(number + 2, number + 1))
         progress.finish(records(number))
     assert (len(progress), len(progress._open), len(progress._finished)) == (0, 0, 0)

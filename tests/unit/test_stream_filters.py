@@ -196,6 +196,20 @@ async def test_a_window_that_waits_for_matches_holds_up_neither_reading_nor_memo
         assert invoked(world) == first
 
 
+@pytest.mark.parametrize(("lanes", "keys"), [(1, ("yes", "no")), (2, ("a", "c"))], ids=["what was left out", "another lane"])
+@virtual_time
+async def test_com_10c_a_batch_is_filled_by_the_bytes_of_its_own_records_alone(lanes: int, keys: tuple[str, str]) -> None:
+    """Other records of the same page are as large: with them it would be over the limit at once."""
+    settings = StreamSettings(start=TRIM_HORIZON, lanes=lanes)
+    world = filtering("yes", "a", "c", limits=BatchLimits(records=100, window=60), settings=settings)
+    for key in keys:
+        world.stream.put(key, 4, size=1024 * 1024)
+    async with world.running():
+        await anyio.sleep(55)
+        assert invoked(world) == []
+        await wait(lambda: [len(batch) for batch in world.function.invoked] == [4] * lanes, within=10)
+
+
 @pytest.mark.parametrize("more_follows", [True, False])
 @virtual_time
 async def test_com_97_a_tumbling_window_ends_when_an_unwanted_record_of_a_later_one_comes_or_time_passes(
