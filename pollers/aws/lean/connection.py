@@ -25,6 +25,8 @@ _SCRATCH: Final = bytearray(32 * 1024)
 too, so no two connections of a loop ever have bytes in it, and a process has one loop that reads; a large body is read straight
 into its own memory."""
 _SCRATCH_VIEW: Final = memoryview(_SCRATCH)
+_LITTLE: Final = 2 * 1024
+"""Bytes of a large answer that are read there, with its head, and copied."""
 
 
 class Answer:
@@ -55,6 +57,8 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[Answer] | None = None
         self._head: AnswerHead | None = None
+        self._first = _SCRATCH_VIEW
+        """What the beginning of the next answer is read into."""
         self._unread = b""
         """Of a head that has not come as a whole."""
         self._body: bytearray | None = None
@@ -115,7 +119,7 @@ class Connection(asyncio.BufferedProtocol):
         self.heard_at = self._loop.time()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  the loop's wish
-        return _SCRATCH_VIEW if self._large is None else self._large[self._got :]
+        return self._first if self._large is None else self._large[self._got :]
 
     def buffer_updated(self, nbytes: int) -> None:
         self.heard_at = self._loop.time()
@@ -195,6 +199,7 @@ class Connection(asyncio.BufferedProtocol):
     def _begin_body(self, rest: memoryview, length: int) -> None:
         self._check_size(length)
         here = len(rest)
+        self._first = _SCRATCH_VIEW[:_LITTLE] if length > LARGE else _SCRATCH_VIEW  # the next one will be like it
         if here < length:
             self._length, self._beginning = length, bytes(rest)
             if length - here < LARGE or self._transport is None or self._turns.take(self._read_on):
