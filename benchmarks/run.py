@@ -80,8 +80,8 @@ def run(plan: Plan, console: Console) -> Results:
             with _noted(results, console, f"{plan.times} starts on {source}, client: {client}"):
                 results.starts.append(measure_start(bench, client, source, times=plan.times))
         if plan.filter_seconds:
-            console.print("filters", style="dim")
-            results.filters = measure_filters(rounds=plan.rounds, seconds=plan.filter_seconds)
+            with _noted(results, console, "filters"):
+                results.filters = measure_filters(rounds=plan.rounds, seconds=plan.filter_seconds)
         if plan.flame:
             with _noted(results, console, f"flame graph of {plan.flame.name}"):
                 file = _RESULTS / ("latest-flame.svg" if plan.quick else "flame.svg")
@@ -146,13 +146,16 @@ def _run_streams(plan: Plan, bench: Bench, results: Results, console: Console) -
 
 @contextmanager
 def _noted(results: Results, console: Console, what: str) -> Iterator[None]:
-    """Say what runs; a failed run is noted and shown, and ends nothing else."""
+    """Say what runs; what goes wrong is noted and shown, and ends nothing else: a fault of one part must not cost the others."""
     console.print(what, style="dim")
     try:
         yield
     except RunFailed as failure:
         results.failures.append(f"{what}: {failure}")
         console.print(f"failed: {failure}", style="red", markup=False)
+    except Exception as error:  # noqa: BLE001  as it says
+        results.failures.append(f"{what}: {error!r}")
+        console.print_exception()
 
 
 def _conclude(plan: Plan, results: Results, console: Console) -> bool:
