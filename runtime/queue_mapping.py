@@ -100,6 +100,8 @@ class _QueuePoller:
         self._status = parts.status
         self._telemetry = parts.telemetry
         self._visibility = 0
+        self._hidden_for: int | None = None
+        """Seconds that a receive asks for; None leaves them to the queue."""
         self._wanted = 1
         self._parallel = MOST_PARALLEL
         """Receives that fill a large batch together."""
@@ -163,6 +165,7 @@ class _QueuePoller:
 
     def _learn(self, facts: QueueFacts) -> None:
         self._visibility = facts.visibility_timeout
+        self._hidden_for = receive_visibility(self._mapping, self._parts.function, self._visibility)
         self._status.facts = {"VisibilityTimeout": facts.visibility_timeout, "RedrivePolicy": facts.redrive}
 
     # the intake
@@ -342,9 +345,8 @@ class _QueuePoller:
 
     async def _receive(self, window: BatchWindow, left_out: list[Record], limit: int, wait: int) -> int | None:
         """How many records came, wanted or not; None when it failed."""
-        visibility = receive_visibility(self._mapping, self._parts.function, self._visibility)
         try:
-            records = await self._source.receive(limit=limit, wait=wait, visibility=visibility)
+            records = await self._source.receive(limit=limit, wait=wait, visibility=self._hidden_for)
         except SourceError as error:
             self._source_failed(error)
             return None
@@ -423,7 +425,7 @@ class _QueuePoller:
         return None
 
     async def _deliver(self, batch: Batch, waiting: BatchWindow) -> Delivered:
-        timeout = receive_visibility(self._mapping, self._parts.function, self._visibility) or self._visibility
+        timeout = self._hidden_for or self._visibility
         held = Held(batch.records, received=batch.received, timeout=timeout)
         self._status.delivering += 1
         try:
