@@ -15,6 +15,7 @@ from math import inf
 from typing import Any, Final, TypeAlias
 
 import anyio
+import anyio.lowlevel
 
 from handlers.deadlines import Deadlines
 from runtime.leases import StateError
@@ -93,6 +94,7 @@ class FileThread:
 
     async def run(self, work: Callable[..., Any], *, together: Together | None = None) -> Any:
         """What has begun is not cut off by cancellation: it ends first, and the caller has the answer."""
+        await anyio.lowlevel.checkpoint_if_cancelled()
         call = _Call(work, together, self._loop.create_future())
         self._waiting.append(call)
         if not self._busy:
