@@ -292,9 +292,8 @@ class ShardRun:
             if ends_here and self._parts.status.tap.listening:
                 kept = {record.id for record in passed}
                 left_out += [record for record in some if record.id not in kept]
-        progress.begin(
-            [record.id for record in steps]
-        )  # all at once: of an aggregate that is begun in part the position would not know the rest
+        # All at once: of an aggregate that is begun in part the position would not know the rest.
+        progress.begin([record.id for record in steps])
         if ends:
             progress.finish(ends)
             self._telemetry.mapping.records_filtered_out(len(records) - len(wanted))

@@ -48,7 +48,7 @@ class Dropped(Exception):
 
 
 class Connection(asyncio.BufferedProtocol):
-    """Made by a pool. `exchange` is called by one task at a time, and only while the connection is `usable`."""
+    """Made by a pool: it asks for an `exchange` only when the one before has ended well, and aborts the connection otherwise."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, turns: Turns) -> None:
         """`turns`: shared by all whose answers go to the same consumers."""
