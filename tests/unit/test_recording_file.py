@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 import zstandard
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pollers.event_records import encode, shown_of
@@ -185,7 +185,10 @@ def test_a_compressed_file_that_ends_inside_a_frame_is_not_taken_for_a_whole_one
 @pytest.mark.parametrize("ending", ENDINGS)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.integers(min_value=0), garbage=st.binary(min_size=1, max_size=40))
-def test_garbage_in_the_middle_never_raises_and_never_invents(tmp_path: Path, ending: str, at: int, garbage: bytes) -> None:
+@example(at=955818642, garbage=b"\xe9")  # hits a digit within gzip's data
+def test_garbage_in_the_middle_never_raises_and_invents_nothing_untold(
+    tmp_path: Path, ending: str, at: int, garbage: bytes
+) -> None:
     path = tmp_path / f"a.jsonl{ending}"
     if not path.exists():
         write(path).close()
@@ -193,8 +196,10 @@ def test_garbage_in_the_middle_never_raises_and_never_invents(tmp_path: Path, en
     at %= len(content)
     content[at : at + len(garbage)] = garbage
     items = read(bytes(content))
-    assert set(ids(items)) <= {"0", "1", "2"} or ending == ""  # of plain text, a digit of a number may have been hit
-    assert len([item for item in items if isinstance(item, Flaw)]) <= 1
+    told = [item for item in items if isinstance(item, Flaw)]
+    # A digit of a number may have been hit: plain text cannot know it, a checksum at the end of the file does.
+    assert set(ids(items)) <= {"0", "1", "2"} or told or ending == ""
+    assert len(told) <= 1
 
 
 @settings(max_examples=150, deadline=None)
