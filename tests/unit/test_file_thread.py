@@ -98,17 +98,103 @@ async def test_who_comes_alone_now_waits_a_moment_and_is_soon_not_kept_any_more(
         assert file.written == [*"abcdefg"]
 
 
-async def test_every_so_often_one_more_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else callers who come one after the other, each a little late, would never be together."""
-    async with opened() as file:
-        for _ in range(file_thread._LOOK_AGAIN):
-            await file.write("x")
-        monkeypatch.setattr(file_thread, "_GATHER", 60.0)
+# how long it is waited for others, in virtual time
+
+
+class Gathered:
+    """Stands for the thread: each transaction takes as long as is said."""
+
+    def __init__(self, *, seconds: float = 0.001) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.file = FileThread("test file")
+        self.file.end()  # of the real one
+        self.file._given = self  # type: ignore[assignment]
+        self.seconds = seconds
+        self.sizes: list[int] = []
+        self.longest = 0.0
+
+    def put(self, calls: Any) -> None:
+        self.sizes.append(len(calls))
+        self.loop.call_later(self.seconds, self.file._take_back, calls)
+
+    async def write(self) -> None:
+        began = self.loop.time()
+        await self.file.run(lambda _: None, together=lambda _: [])
+        self.longest = max(self.longest, self.loop.time() - began)
+
+    async def write_each(self, pause: float, *, count: int) -> None:
+        """One call after so many seconds, and the next after as many again, whether it was answered or not."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(file.write, "x")
-            await turns()
-            tasks.start_soon(file.write, "x")
-        assert file.sizes[-1] == 2
+            for _ in range(count):
+                tasks.start_soon(self.write)
+                await anyio.sleep(pause)
+
+    async def lane(self, pause: float, *, count: int) -> None:
+        """Calls that follow each other's answers."""
+        for _ in range(count):
+            await self.write()
+            await anyio.sleep(pause)
+
+
+@virtual_time
+async def test_where_many_calls_come_they_are_gathered_for_as_long_as_it_pays() -> None:
+    gathered = Gathered()
+    await gathered.write_each(0.001, count=1000)
+    settled = gathered.sizes[file_thread._LOOK_AGAIN + 1 :]
+    assert sum(gathered.sizes) == 1000
+    assert sum(settled) / len(settled) > 18
+    assert gathered.longest <= file_thread._TIMES * file_thread._GATHER + 2 * gathered.seconds + 1e-9
+
+
+@virtual_time
+async def test_where_few_calls_come_none_waits_long() -> None:
+    gathered = Gathered()
+    await gathered.write_each(0.002, count=500)
+    assert gathered.longest <= file_thread._GATHER + 2 * gathered.seconds + 1e-9
+
+
+@virtual_time
+async def test_a_lane_in_a_hurry_is_kept_up_now_and_then_only() -> None:
+    """By looking whether others come, which they do not."""
+    gathered = Gathered()
+    began = gathered.loop.time()
+    await gathered.lane(0.0, count=200)
+    spent = gathered.loop.time() - began
+    assert gathered.sizes == [1] * 200
+    assert spent <= 200 * gathered.seconds + 200 / file_thread._LOOK_AGAIN * file_thread._GATHER + 1e-9
+
+
+@virtual_time
+async def test_lanes_that_wait_for_one_another_are_together_at_once() -> None:
+    gathered = Gathered()
+    began = gathered.loop.time()
+    async with anyio.create_task_group() as tasks:
+        for _ in range(50):
+            tasks.start_soon(partial(gathered.lane, 0.0, count=200))
+    assert gathered.sizes[:2] == [1, 49]
+    assert sum(size == 50 for size in gathered.sizes) > 150
+    assert gathered.loop.time() - began < 0.5  # 0.2 s is what the transactions take
+
+
+@virtual_time
+async def test_that_few_came_once_does_not_part_those_who_come_again() -> None:
+    gathered = Gathered()
+    await gathered.write_each(0.0, count=6)
+    await anyio.sleep(1)
+    await gathered.write()
+    await anyio.sleep(1)
+    await gathered.write_each(0.001, count=4)
+    assert gathered.sizes == [1, 5, 1, 4]
+
+
+@virtual_time
+async def test_every_so_often_it_is_seen_whether_more_come() -> None:
+    """Else callers who come one after the other, each a little late, would never be together."""
+    gathered = Gathered()
+    await gathered.write_each(0.001, count=file_thread._LOOK_AGAIN)
+    assert gathered.sizes == [1] * file_thread._LOOK_AGAIN
+    await gathered.write_each(0.001, count=30)
+    assert gathered.sizes[file_thread._LOOK_AGAIN] == 20
 
 
 async def test_a_caller_that_is_cancelled_waits_for_the_answer_and_has_it() -> None:
