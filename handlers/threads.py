@@ -11,6 +11,7 @@ import contextvars
 import itertools
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
 
@@ -88,16 +89,26 @@ class Call(Generic[T]):
             self._answer.set_result(None)
 
 
-_Mailbox = queue.SimpleQueue[Call[Any] | None]
+_Mailbox = queue.SimpleQueue[bool]
+"""Where a thread without a call sleeps: True when it is to look for one, False when it is to end."""
 
 
 class HandlerThreads:
-    """Daemon threads that grow on demand. `start` is for event loops, any number of them."""
+    """Daemon threads that grow on demand. `start` is for event loops, any number of them.
+
+    The law: for each call that has not begun there is a thread that has none, so no call waits for a handler to return. One such
+    thread is woken at a time, and wakes the next before it begins: one alone can run Python, and each that waits for its turn
+    costs time. A thread that is done begins what has not begun, without a sleep; who was woken for that sleeps again.
+    """
 
     def __init__(self, *, idle_seconds: float = _IDLE_SECONDS) -> None:
         self._idle_seconds = idle_seconds
-        self._lock = threading.Lock()  # a thread that leaves and a call that is given to it must agree on who was first
+        self._lock = threading.Lock()
+        self._calls: deque[Call[Any]] = deque()
+        """That have not begun."""
         self._idle: list[_Mailbox] = []
+        self._waking = False
+        """One that is no longer among the idle was woken, and has not looked for a call yet."""
         self._closed = False
         self._numbers = itertools.count(1)
 
@@ -107,50 +118,79 @@ class HandlerThreads:
         with self._lock:
             if self._closed:
                 raise RuntimeError("the handler threads are closed")
-            mailbox = self._idle.pop() if self._idle else None
-        if mailbox is None:
-            mailbox = queue.SimpleQueue()
-            threading.Thread(target=self._serve, args=(mailbox,), name=f"handler-{next(self._numbers)}", daemon=True).start()
-        mailbox.put(call)
+            if not self._spare():
+                self._grow()
+            self._calls.append(call)
+            self._wake()
         return call
 
     def close(self) -> None:
         """Let every thread end as soon as its handler has returned; waits for none. No call can be started any more."""
         with self._lock:
             self._closed = True
-            idle, self._idle = self._idle, []
-        for mailbox in idle:
-            mailbox.put(None)
+            while self._idle and self._spare():
+                self._idle.pop().put(False)
+
+    def _spare(self) -> int:
+        """How many threads have no call, nor one to begin."""
+        return len(self._idle) + self._waking - len(self._calls)
+
+    def _grow(self) -> None:
+        mailbox = _Mailbox()
+        threading.Thread(target=self._serve, args=(mailbox,), name=f"handler-{next(self._numbers)}", daemon=True).start()
+        self._idle.append(mailbox)
+
+    def _wake(self) -> None:
+        if self._calls and not self._waking:
+            self._waking = True
+            self._idle.pop().put(True)
+
+    # in a thread
 
     def _serve(self, mailbox: _Mailbox) -> None:
         loop = ThreadLoop()
         try:
-            while (call := self._next(mailbox)) is not None:
-                tell = call.run(loop.provide)
-                staying = self._rest(mailbox)  # before the answer: whoever has it may call again, and finds this thread
-                tell()
-                del call, tell  # they hold the event and the answer
-                if not staying:
-                    return
+            while self._sleep(mailbox):
+                call = self._look(mailbox, woken=True)
+                while call is not None:
+                    tell = call.run(loop.provide)
+                    call = self._look(mailbox, woken=False)  # first: who has the answer may call again, and finds this thread
+                    tell()
+                    del tell  # it holds the answer
         finally:
             loop.close()
 
-    def _next(self, mailbox: _Mailbox) -> Call[Any] | None:
+    def _sleep(self, mailbox: _Mailbox) -> bool:
+        """False: the thread is to end."""
         while True:
             try:
                 return mailbox.get(timeout=self._idle_seconds)
             except queue.Empty:
-                with self._lock:
-                    if mailbox in self._idle:
-                        self._idle.remove(mailbox)
-                        return None
-                # else a call is on its way
+                if self._leave(mailbox):
+                    return False
 
-    def _rest(self, mailbox: _Mailbox) -> bool:
+    def _leave(self, mailbox: _Mailbox) -> bool:
+        """False: it is being woken, or kept for a call."""
         with self._lock:
-            if not self._closed:
+            leave = mailbox in self._idle and self._spare() > 0
+            if leave:
+                self._idle.remove(mailbox)
+            return leave
+
+    def _look(self, mailbox: _Mailbox, *, woken: bool) -> Call[Any] | None:
+        """A call to begin. None: the thread is to sleep."""
+        with self._lock:
+            if woken:
+                self._waking = False
+            if self._calls and (woken or not self._closed):
+                call = self._calls.popleft()
+                self._wake()
+                return call
+            if self._closed:
+                mailbox.put(False)  # calls that have not begun have threads of their own
+            else:
                 self._idle.append(mailbox)
-            return not self._closed
+            return None
 
 
 SHARED: Final = HandlerThreads()

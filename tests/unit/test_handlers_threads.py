@@ -41,6 +41,27 @@ async def test_every_concurrent_call_has_a_thread_of_its_own(threads: HandlerThr
     assert sorted([number for call in calls if (number := await call.wait(LONG)) is not None]) == list(range(20))
 
 
+async def test_a_call_for_which_there_can_be_no_thread_is_refused_and_never_begins(
+    threads: HandlerThreads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, begun = threading.Event(), []
+    running = threads.start(lambda: go_on.wait(LONG))
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            threads.start(lambda: begun.append("refused"))
+    others = [threads.start(functools.partial(begun.append, name)) for name in "ab"]
+    for call in others:
+        await call.wait(LONG)
+    go_on.set()
+    assert await running.wait(LONG)
+    assert begun == ["a", "b"]
+
+
 async def test_the_work_sees_a_copy_of_the_context_variables(threads: HandlerThreads) -> None:
     variable = contextvars.ContextVar("variable", default="unset")
     variable.set("caller's")
