@@ -18,7 +18,7 @@ CLIENT_NAMES: Final[dict[Client, str]] = {
     "lean": "worker, client: lean",
 }
 _SOURCE_NAMES: Final[dict[Source, str]] = {"sqs": "SQS", "kinesis": "Kinesis", "dynamodb": "DynamoDB Streams"}
-_WITHOUT_NODE: Final[tuple[Client, ...]] = ("plain", "sdk", "lean")
+_WITHOUT_NODE: Final[tuple[Client, ...]] = ("sdk", "plain", "lean")
 _WORKERS: Final[tuple[Client, ...]] = ("sdk", "lean")
 
 
@@ -62,11 +62,11 @@ class Scenario:
 
 
 SCENARIOS: Final[tuple[Scenario, ...]] = (  # rows that are compared run soon after each other: the machine's speed drifts
-    Scenario(key="sqs-10", source="sqs", batch=10, size=256, clients=("plain", "sqs-consumer", "sdk", "lean")),
+    Scenario(key="sqs-10", source="sqs", batch=10, size=256, clients=("sqs-consumer", "sdk", "plain", "lean")),
     Scenario(key="sqs-10000-window", source="sqs", batch=10_000, size=256, window=2, clients=("lean", "sdk"), yardstick="sqs-10"),
     Scenario(key="sqs-10-def", source="sqs", batch=10, size=256, handler="def"),
     Scenario(
-        key="sqs-10-at-50", source="sqs", batch=10, size=256, in_flight=50, clients=("plain", "sqs-consumer", "sdk", "lean")
+        key="sqs-10-at-50", source="sqs", batch=10, size=256, in_flight=50, clients=("sqs-consumer", "sdk", "plain", "lean")
     ),
     Scenario(key="sqs-100-window", source="sqs", batch=100, size=256, window=1, clients=_WORKERS, yardstick="sqs-10"),
     Scenario(key="kinesis-1000x200", source="kinesis", batch=1000, size=200, shards=140),

@@ -52,7 +52,7 @@ def test_parts_choose_their_rows() -> None:
 
 def test_only_chooses_rows_and_nothing_else() -> None:
     plan = plan_from(["--only", "sqs-10/"])
-    assert [row.key for row in plan.rows] == ["sqs-10/plain", "sqs-10/sqs-consumer", "sqs-10/sdk", "sqs-10/lean"]
+    assert [row.key for row in plan.rows] == ["sqs-10/sqs-consumer", "sqs-10/sdk", "sqs-10/plain", "sqs-10/lean"]
     assert (plan.idle_queues, plan.starts, plan.complete) == ((), (), False)
 
 
