@@ -42,7 +42,7 @@ def draw_speed(rows: Sequence[dict[str, Any]]) -> str:
     y = _TOP
     by_key = {row["key"]: row for row in rows}
     for work, group in groupby(rows, key=lambda row: row["work"]):
-        members = list(group)
+        members = sorted(group, key=lambda row: row["client"] != "plain")  # measured in another order
         plain = by_key.get(members[0]["plain"])
         if plain and plain not in members:
             members.insert(0, {**plain, "name": f"plain loop (batch {plain['batch']:,})"})

@@ -36,6 +36,11 @@ def test_the_bars_of_a_work_are_in_proportion_and_each_work_has_its_own_scale() 
     assert (second, fourth) == (first / 10, first / 2)
 
 
+def test_the_plain_loop_comes_first_whatever_was_measured_first() -> None:
+    whole, half, _ = bars(draw_speed([row("a", "sdk", 5, ratio=0.5), row("a", "plain", 10), row("a", "lean", 1, ratio=0.1)]))
+    assert half == whole / 2
+
+
 def test_figures_ratios_and_names_are_written_out() -> None:
     shown = texts(draw_speed([row("a <i>", "plain", 10), row("a <i>", "lean", 1, ratio=0.1)]))
     assert {"a <i>", "worker, client: lean", "1.00   1/10.0 of plain", "10.00"} <= set(shown)
