@@ -27,3 +27,8 @@ def two_stores(dynamodb_server: Server, monkeypatch: pytest.MonkeyPatch) -> Open
             yield first, second
 
     return opened
+
+
+@pytest.mark.like_aws("atomic_writes")
+async def test_of_many_who_take_a_lease_at_once_one_has_it(two_stores: Open) -> None:
+    await contract.test_of_many_who_take_a_lease_at_once_one_has_it(two_stores)

@@ -202,14 +202,11 @@ async def test_a_transaction_with_a_token_is_done_once(dynamodb_server: Server) 
 # The product's stores
 
 
-@pytest.mark.on_servers("local", "ministack")
+@pytest.mark.like_aws("atomic_writes")
 async def test_of_two_stores_that_race_one_wins_each_time_and_no_write_is_lost(
     dynamodb_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two clients, one row, as fast as they can: every counter value was written by exactly one of them.
-
-    Not on moto, whose threads come between a condition and its write.
-    """
+    """Two clients, one row, as fast as they can: every counter value was written by exactly one of them."""
     point_at(dynamodb_server, monkeypatch)
     state, written = DynamodbState(table=f"esm-{uuid.uuid4().hex}"), Counter[int]()
     async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
@@ -235,6 +232,7 @@ async def test_of_two_stores_that_race_one_wins_each_time_and_no_write_is_lost(
         tasks.cancel_scope.cancel()
 
 
+@pytest.mark.like_aws("atomic_writes")
 async def test_workers_that_make_their_table_at_once_have_one(dynamodb_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     point_at(dynamodb_server, monkeypatch)
     state = DynamodbState(table=f"esm-{uuid.uuid4().hex}")

@@ -78,6 +78,8 @@ class KinesisBehaviour:
 class DynamodbBehaviour:
     """How DynamoDB and its streams behave on a server."""
 
+    atomic_writes: bool = True
+    """Of many who write one item under a condition at the same time, or make one table, each sees what the one before it left."""
     ends_disabled_streams: bool = True
     """A stream that was disabled can still be described and read, up to an answer without a next iterator."""
     ends_empty_shards: bool = True

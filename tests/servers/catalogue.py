@@ -236,6 +236,7 @@ MOTO = ServerSpec(
         ends_pushed_shards=False,
     ),
     dynamodb=DynamodbBehaviour(
+        atomic_writes=False,
         ends_disabled_streams=False,
         ends_empty_shards=False,
         refuses_unknown_shards=False,
@@ -251,6 +252,7 @@ MOTO = ServerSpec(
         "a shard that was split stays open and takes all records",
         "sequence numbers of Kinesis are 1, 2, 3; iterators never expire",
         "DeadLetterQueueSourceArn is missing",
+        "a condition is read and its item written (a name looked up, its table made) by threads without a lock: two may both win",
     ),
 )
 

@@ -3,8 +3,10 @@
 import re
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
 from botocore.exceptions import ClientError
 
@@ -218,6 +220,32 @@ async def silent_when_unchanged(server: Server) -> bool:
         return len((await read_table(table, shard))[0]) == 1
 
 
+async def atomic_writes(server: Server) -> bool:
+    """An update of many attributes gives threads the time to come between its condition and its writing."""
+    async with table_on(server) as table:
+        names = ", ".join(f"a{number} = :mine" for number in range(50))
+
+        async def write(key: str, number: int) -> None:
+            with suppress(table.client.exceptions.ConditionalCheckFailedException):
+                await table.client.update_item(
+                    TableName=table.name,
+                    Key={"pk": {"S": key}},
+                    UpdateExpression=f"SET {names}",
+                    ConditionExpression="attribute_not_exists(a0)",
+                    ExpressionAttributeValues={":mine": {"N": str(number)}},
+                )
+                winners.append(number)
+
+        for attempt in range(10):
+            winners: list[int] = []
+            async with anyio.create_task_group() as writers:
+                for number in range(10):
+                    writers.start_soon(write, f"key-{attempt}", number, name=f"writer {number}")
+            if len(winners) > 1:
+                return False
+        return True
+
+
 OBSERVE_KINESIS: dict[str, Callable[[Server], Awaitable[bool]]] = {
     observe.__name__: observe
     for observe in (
@@ -237,6 +265,7 @@ OBSERVE_KINESIS: dict[str, Callable[[Server], Awaitable[bool]]] = {
 OBSERVE_DYNAMODB: dict[str, Callable[[Server], Awaitable[bool]]] = {
     observe.__name__: observe
     for observe in (
+        atomic_writes,
         ends_disabled_streams,
         ends_empty_shards,
         refuses_unknown_shards,
