@@ -19,7 +19,7 @@ from handlers.failures import raised, timed_out
 from handlers.invoker import FunctionSpec, MakeEvent, NotInvoked, Outcome
 from handlers.loading import is_async, load_handler
 from handlers.shared_state import find_shared_state
-from handlers.threads import SHARED, HandlerThreads, WorkRaised
+from handlers.threads import SHARED, Threads, WorkRaised
 
 LOG_STREAM: Final = new_log_stream()
 _CLEAN_UP: Final = 1.0
@@ -30,7 +30,7 @@ _LEFT_BEHIND: Final[set[asyncio.Task[None]]] = set()
 class PythonFunction:
     """One function, as an `Invoker`."""
 
-    def __init__(self, spec: FunctionSpec, handler: Callable[..., Any], *, threads: HandlerThreads = SHARED) -> None:
+    def __init__(self, spec: FunctionSpec, handler: Callable[..., Any], *, threads: Threads = SHARED) -> None:
         self._handler = handler
         self._is_async = is_async(handler)
         self._name = spec.name
@@ -46,9 +46,9 @@ class PythonFunction:
         return find_shared_state(self._handler, CODE_ROOTS.is_users)
 
     @classmethod
-    def load(cls, spec: FunctionSpec) -> Self:
+    def load(cls, spec: FunctionSpec, *, threads: Threads = SHARED) -> Self:
         """Import the handler that `spec` names. Raises HandlerLoadError."""
-        return cls(spec, load_handler(spec.handler, spec.code_root))
+        return cls(spec, load_handler(spec.handler, spec.code_root), threads=threads)
 
     async def invoke(self, make_event: MakeEvent, *, request_id: str, function_arn: str) -> Outcome:
         """Call the handler once and say how it ended. Raises nothing but the caller's own cancellation.

@@ -13,7 +13,8 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Generic, TypeVar
+from functools import partial
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from handlers.thread_loop import ThreadLoop
 
@@ -27,7 +28,7 @@ class WorkRaised(Exception):
 
 
 class Call(Generic[T]):
-    """One call on its way through a thread. Made by `HandlerThreads.start`, awaited on the loop that was running then."""
+    """One call on its way through a thread. Made by `start`, awaited on the loop that was running then."""
 
     def __init__(self, work: Callable[[], T]) -> None:
         self._work = work
@@ -42,6 +43,9 @@ class Call(Generic[T]):
 
         Raises WorkRaised. On cancellation the thread goes on too.
         """
+        if self._over:
+            await asyncio.sleep(0)  # a caller who calls again and again leaves the loop its turns
+            return await self._answer
         timer = self._loop.call_later(seconds, self._give_up)
         try:
             return await self._answer
@@ -56,7 +60,7 @@ class Call(Generic[T]):
             await self._returned.wait()
 
     def run(self, prepare: Callable[[], None]) -> Callable[[], None]:
-        """In the thread: do the work. Returns what tells the loop."""
+        """In the thread: do the work. Returns what is to be called on the loop then."""
         value: Any = None
         cause: BaseException | None = None
         try:
@@ -64,12 +68,12 @@ class Call(Generic[T]):
             value = self._context.run(self._work)
         except BaseException as error:  # noqa: BLE001 - SystemExit too: it would end the thread, and the call with it
             cause = error
+        return partial(self._finish, value, cause)
 
-        def tell() -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self._loop.call_soon_threadsafe(self._finish, value, cause)
-
-        return tell
+    def tell(self, finish: Callable[[], None]) -> None:
+        """In the thread: have what `run` returned called on the loop."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(finish)
 
     def _finish(self, value: T, cause: BaseException | None) -> None:
         self._over = True
@@ -87,6 +91,14 @@ class Call(Generic[T]):
     def _give_up(self) -> None:
         if not self._answer.done():
             self._answer.set_result(None)
+
+
+class Threads(Protocol):
+    """Where the calls of a function run."""
+
+    def start(self, work: Callable[[], T]) -> Call[T]:
+        """Begin `work` in a thread, with a copy of the context variables. Raises RuntimeError when there can be no thread."""
+        ...
 
 
 _Mailbox = queue.SimpleQueue[bool]
@@ -113,7 +125,7 @@ class HandlerThreads:
         self._numbers = itertools.count(1)
 
     def start(self, work: Callable[[], T]) -> Call[T]:
-        """Begin `work` in a thread, with a copy of the context variables. Raises RuntimeError when there can be no thread."""
+        """As of `Threads`. Also when they are closed it is a RuntimeError."""
         call = Call(work)
         with self._lock:
             if self._closed:
@@ -153,10 +165,11 @@ class HandlerThreads:
             while self._sleep(mailbox):
                 call = self._look(mailbox, woken=True)
                 while call is not None:
-                    tell = call.run(loop.provide)
-                    call = self._look(mailbox, woken=False)  # first: who has the answer may call again, and finds this thread
-                    tell()
-                    del tell  # it holds the answer
+                    finish = call.run(loop.provide)
+                    ended, call = call, self._look(mailbox, woken=False)
+                    # only now: who has the answer may call again, and finds this thread
+                    ended.tell(finish)
+                    del ended, finish  # they hold event and answer
         finally:
             loop.close()
 

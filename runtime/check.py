@@ -9,6 +9,8 @@ from handlers.destinations import open_destination
 from handlers.invoker import FunctionSpec
 from handlers.loading import HandlerLoadError
 from handlers.python_function import LOG_STREAM, PythonFunction
+from handlers.threads import SHARED
+from handlers.watched_thread import WatchedThread
 from pollers.aws.clients import AwsClients
 from pollers.errors import SourceError
 from pollers.record import LATEST
@@ -40,6 +42,9 @@ def load_functions(handlers: Handlers, mappings: Collection[EventSourceMapping] 
     os.environ.update(handlers.environment)
     for name, value in lambda_environment(handlers, mappings).items():
         os.environ.setdefault(name, value)
+    # Batches of a queue come several at a time: their handlers cost less one after the other while the loop goes on.
+    of_streams = {mapping.function for mapping in mappings if mapping.stream}
+    of_streams -= {mapping.function for mapping in mappings if not mapping.stream}
     functions: dict[str, PythonFunction] = {}
     problems: list[Problem] = []
     one_at_a_time: dict[str, Problem] = {}
@@ -49,7 +54,7 @@ def load_functions(handlers: Handlers, mappings: Collection[EventSourceMapping] 
             return Problem(file=handlers.file, line=handlers.lines[name], message=message, where=f"function {name}")
 
         try:
-            function = functions[name] = PythonFunction.load(spec)
+            function = functions[name] = PythonFunction.load(spec, threads=WatchedThread() if name in of_streams else SHARED)
         except HandlerLoadError as error:
             problems.append(problem(f"{error.error_type}: {error} (looked up in {spec.code_root})"))
             continue
