@@ -1,10 +1,12 @@
 """The goals of the worker's speed, and whether a run met them. Ratios are of CPU per record, within one run."""
 
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from benchmarks.results import Results, by_key, ratio
+from benchmarks.scenarios import Scenario, scenario_of
 
 IDLE_QUEUES: Final = 200
 UPKEEP_LEASES: Final = 1000
@@ -12,6 +14,7 @@ _IDLE_SHARE: Final = 0.02
 _IDLE_MEMORY: Final = 200_000_000
 _UPKEEP_SHARE: Final = 0.05
 _START_SECONDS: Final = 1.0
+_HOP_SECONDS: Final = 60e-6
 _FILTERED_A_SECOND: Final = 300_000
 
 
@@ -62,6 +65,10 @@ GOALS: Final[tuple[Goal, ...]] = (
 )  # fmt: skip
 
 
+HOPS: Final = (("sqs-10-def", "sqs-10"), ("kinesis-100x1000-def", "kinesis-100x1000"))
+"""Scenarios that differ in their handler alone: a plain one in its thread, and an `async def` one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     work: str
@@ -84,6 +91,7 @@ def judge(results: Results, goals: Sequence[Goal] = GOALS) -> list[Verdict]:
         *_judge_idle(results),
         *_judge_starts(results),
         _judge_upkeep(results),
+        *(_judge_hop(results, scenario_of(plain), scenario_of(other)) for plain, other in HOPS),
         _judge_filters(results),
     ]
 
@@ -107,6 +115,16 @@ def _judge_ratio(results: Results, goal: Goal) -> Verdict:
         value=found.median if found else None,
         met=found.median <= goal.limit if found else None,
     )
+
+
+def _judge_hop(results: Results, plain: Scenario, other: Scenario) -> Verdict:
+    """What a batch costs more with a plain handler: the median of the rounds' differences."""
+    rows = by_key(results)
+    pairs = zip(rows.get(f"{plain.key}/lean", ()), rows.get(f"{other.key}/lean", ()), strict=False)
+    hops = [(span.cpu / span.records - base.cpu / base.records) * plain.batch for span, base in pairs]
+    hop = statistics.median(hops) if hops else None
+    shown = "" if hop is None else f"{hop * 1e6:.0f} us"
+    return _below(f"thread hop, {plain.name}", "< 60 us a batch", hop, _HOP_SECONDS, shown, against="our async def")
 
 
 def _judge_idle(results: Results) -> list[Verdict]:
@@ -150,6 +168,6 @@ def _judge_filters(results: Results) -> Verdict:
     )
 
 
-def _below(work: str, goal: str, value: float | None, limit: float, measured: str) -> Verdict:
+def _below(work: str, goal: str, value: float | None, limit: float, measured: str, *, against: str = "") -> Verdict:
     met = None if value is None else value < limit
-    return Verdict(work=work, against="", goal=goal, measured=measured, value=value, met=met)
+    return Verdict(work=work, against=against, goal=goal, measured=measured, value=value, met=met)

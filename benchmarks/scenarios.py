@@ -63,8 +63,8 @@ class Scenario:
 
 SCENARIOS: Final[tuple[Scenario, ...]] = (  # rows that are compared run soon after each other: the machine's speed drifts
     Scenario(key="sqs-10", source="sqs", batch=10, size=256, clients=("sqs-consumer", "sdk", "plain", "lean")),
+    Scenario(key="sqs-10-def", source="sqs", batch=10, size=256, handler="def", clients=("lean", "plain", "sdk")),
     Scenario(key="sqs-10000-window", source="sqs", batch=10_000, size=256, window=2, clients=("lean", "sdk"), yardstick="sqs-10"),
-    Scenario(key="sqs-10-def", source="sqs", batch=10, size=256, handler="def"),
     Scenario(
         key="sqs-10-at-50", source="sqs", batch=10, size=256, in_flight=50, clients=("sqs-consumer", "sdk", "plain", "lean")
     ),

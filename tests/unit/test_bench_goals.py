@@ -1,12 +1,13 @@
 """Ratios of rows, round by round, and what the goals say of them."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from benchmarks.bench import Span
-from benchmarks.goals import GOALS, Goal, fraction, judge, missed
+from benchmarks.goals import GOALS, HOPS, Goal, fraction, judge, missed
 from benchmarks.measure import Idle
 from benchmarks.measure_filters import Filters, measure_filters
 from benchmarks.measure_start import Start
@@ -55,6 +56,36 @@ def test_a_work_without_a_plain_loop_is_compared_with_that_of_its_yardstick() ->
     assert found is not None
     assert found.median == pytest.approx(0.2)
     assert ratio_to(results, plain("sqs-10"), "plain") is None
+
+
+def test_a_thread_hop_is_what_a_batch_costs_more_round_by_round() -> None:
+    """The machine ran at half the speed from the second round on; 0.5 s more for 100,000 records are 50 us for ten."""
+    rows = {
+        lean("sqs-10"): [span(1.0), span(2.0), span(2.0)],
+        lean("sqs-10-def"): [span(2.5), span(2.5), span(2.5)],
+        lean("kinesis-100x1000"): [span(0.40)],
+        lean("kinesis-100x1000-def"): [span(0.47)],
+    }
+    hops = [verdict for verdict in judge(Results(rows=rows), []) if "hop" in verdict.work]
+    assert [(verdict.work, verdict.measured, verdict.word) for verdict in hops] == [
+        ("thread hop, SQS 10 x 256 B, 10 in flight, def handler", "50 us", "met"),
+        ("thread hop, Kinesis 100 x 1 kB, def handler", "70 us", "NOT met"),
+    ]
+
+
+def test_a_plain_handler_may_cost_less_than_an_async_one() -> None:
+    rows = {lean("sqs-10"): [span(1.1)], lean("sqs-10-def"): [span(1.0)]}
+    assert [each.measured for each in judge(Results(rows=rows), []) if each.met] == ["-10 us"]
+
+
+def test_every_hop_compares_rows_that_differ_in_their_handler_alone() -> None:
+    for plain_key, other_key in HOPS:
+        plain_one, other = scenario_of(plain_key), scenario_of(other_key)
+        assert (plain_one.handler, other.handler) == ("def", "async def")
+        same = replace(other, key=plain_key, handler="def", clients=plain_one.clients, yardstick=plain_one.yardstick)
+        assert plain_one == same
+        assert "lean" in plain_one.clients
+        assert "lean" in other.clients
 
 
 def test_every_goal_speaks_of_rows_that_are_measured() -> None:
