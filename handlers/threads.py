@@ -44,8 +44,9 @@ class Call(Generic[T]):
         Raises WorkRaised. On cancellation the thread goes on too.
         """
         if self._over:
-            await asyncio.sleep(0)  # a caller who calls again and again leaves the loop its turns
-            return await self._answer
+            self._answer.exception()  # it counts as seen, though the caller may be cancelled now
+            await asyncio.sleep(0)  # who calls again and again leaves the loop its turns
+            return self._answer.result()
         timer = self._loop.call_later(seconds, self._give_up)
         try:
             return await self._answer

@@ -96,6 +96,26 @@ async def test_brief_calls_one_after_the_other_leave_the_loop_its_turns(waited: 
     beside.cancel()
 
 
+async def test_a_caller_who_is_cancelled_when_the_answer_is_there_ends_and_nobody_complains(waited: Pair) -> None:
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+
+    def work() -> None:
+        raise ValueError
+
+    async def caller() -> None:
+        await waited.start(work).wait(LONG)
+
+    calling = asyncio.create_task(caller())
+    await asyncio.sleep(0)
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    del calling
+    gc.collect()
+    assert complaints == []
+
+
 @pytest.mark.parametrize(
     "error", [ValueError("x"), SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError(), StopIteration(1)]
 )
