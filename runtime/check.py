@@ -5,12 +5,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from handlers.brief_thread import BriefThread
 from handlers.destinations import open_destination
 from handlers.invoker import FunctionSpec
 from handlers.loading import HandlerLoadError
 from handlers.python_function import LOG_STREAM, PythonFunction
 from handlers.threads import SHARED
-from handlers.watched_thread import WatchedThread
 from pollers.aws.clients import AwsClients
 from pollers.errors import SourceError
 from pollers.record import LATEST
@@ -54,7 +54,7 @@ def load_functions(handlers: Handlers, mappings: Collection[EventSourceMapping] 
             return Problem(file=handlers.file, line=handlers.lines[name], message=message, where=f"function {name}")
 
         try:
-            function = functions[name] = PythonFunction.load(spec, threads=WatchedThread() if name in of_streams else SHARED)
+            function = functions[name] = PythonFunction.load(spec, threads=BriefThread() if name in of_streams else SHARED)
         except HandlerLoadError as error:
             problems.append(problem(f"{error.error_type}: {error} (looked up in {spec.code_root})"))
             continue

@@ -49,7 +49,7 @@ def test_what_differs_between_functions_or_regions_is_not_set() -> None:
     assert lambda_environment(handlers("orders"), [mapping("eu-west-1"), mapping("us-east-1")]).keys().isdisjoint({"AWS_REGION"})
 
 
-async def test_functions_that_only_streams_call_have_a_thread_that_is_waited_for(
+async def test_functions_that_only_streams_call_have_a_thread_for_brief_calls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "told.py").write_text("import threading\ndef handler(event, context): return threading.current_thread().name\n")
@@ -72,10 +72,10 @@ async def test_functions_that_only_streams_call_have_a_thread_that_is_waited_for
         loaded = load_functions(found, mappings)
     finally:
         CODE_ROOTS.close()
-    watched = set()
+    brief = set()
     for name, function in loaded.functions.items():
         outcome = await function.invoke(dict, request_id="r", function_arn="arn")
         assert isinstance(outcome, Succeeded)
-        if outcome.response == "handler-watched":
-            watched.add(name)
-    assert watched == {"of_a_stream"}
+        if outcome.response == "handler-brief":
+            brief.add(name)
+    assert brief == {"of_a_stream"}
