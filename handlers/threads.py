@@ -126,7 +126,7 @@ class HandlerThreads:
         self._numbers = itertools.count(1)
 
     def start(self, work: Callable[[], T]) -> Call[T]:
-        """As of `Threads`. Also when they are closed it is a RuntimeError."""
+        """As of `Threads`. Raises RuntimeError when they are closed, too."""
         call = Call(work)
         with self._lock:
             if self._closed:

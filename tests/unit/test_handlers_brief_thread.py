@@ -1,73 +1,21 @@
-"""The thread for brief handlers. Whether the loop comes back before or after the answer is controlled; nothing sleeps."""
+"""What is peculiar to the thread for brief handlers; what it has in common with others is in `test_handlers_threads.py`."""
 
 import asyncio
-import contextvars
 import functools
 import gc
 import os
-import subprocess
-import sys
 import threading
-import weakref
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from itertools import groupby
 from typing import Any, TypeVar
 
 import pytest
 
-from handlers.brief_thread import BriefThread
-from handlers.thread_loop import ThreadLoop
-from handlers.threads import Call, HandlerThreads, WorkRaised
+from tests.fakes.brief_threads import Pair
 
 T = TypeVar("T")
 
 LONG = 60.0
-
-
-class Others(HandlerThreads):
-    def __init__(self) -> None:
-        super().__init__()
-        self.started = 0
-
-    def start(self, work: Callable[[], T]) -> Call[T]:
-        self.started += 1
-        return super().start(work)
-
-
-class Brief(BriefThread):
-    """Its loop comes back when the answer is there."""
-
-    def __init__(self, others: HandlerThreads) -> None:
-        super().__init__(others, clock=lambda: self.now)
-        self.now = 0.0
-        self.takes = 0.0
-        """Seconds that a call seems to take."""
-        self.back_at_once = False
-        self.ended = threading.Semaphore(0)
-
-    def _ring(self, bell: int) -> None:
-        super()._ring(bell)
-        self.now += self.takes
-        if not self.back_at_once:
-            assert self.ended.acquire(timeout=LONG)
-
-    def _run(self, loop: ThreadLoop) -> None:
-        super()._run(loop)
-        if not self.back_at_once:
-            self.ended.release()
-
-
-class Pair:
-    def __init__(self, *, back_at_once: bool) -> None:
-        self.others = Others()
-        self.thread = Brief(self.others)
-        self.thread.back_at_once = back_at_once
-        self.start = self.thread.start
-
-    def close(self) -> None:
-        self.others.close()
-        if self.thread._bell is not None:
-            os.close(self.thread._bell)  # the thread reads that nobody will write any more, and ends
 
 
 @pytest.fixture
@@ -145,51 +93,6 @@ async def test_a_caller_who_is_cancelled_when_the_answer_is_there_ends_and_nobod
     assert complaints == []
 
 
-@pytest.mark.parametrize(
-    "error", [ValueError("x"), SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError(), StopIteration(1)]
-)
-@pytest.mark.parametrize("pair", ["brief", "early"])
-async def test_whatever_the_work_raises_is_handed_over_and_the_thread_lives_on(
-    pair: str, error: BaseException, request: pytest.FixtureRequest
-) -> None:
-    threads: Pair = request.getfixturevalue(pair)
-
-    def work() -> None:
-        raise error
-
-    with pytest.raises(WorkRaised) as caught:
-        await threads.start(work).wait(LONG)
-    assert caught.value.__cause__ is error
-    error.__traceback__ = None
-    threads.thread._to_skip = 0
-    assert await threads.start(lambda: "alive").wait(LONG) == "alive"
-    assert threads.others.started == 0
-
-
-async def test_the_work_sees_a_copy_of_the_context_variables(brief: Pair) -> None:
-    variable = contextvars.ContextVar("variable", default="unset")
-    variable.set("caller's")
-
-    def work() -> str:
-        seen = variable.get()
-        variable.set("thread's")
-        return seen
-
-    assert await brief.start(work).wait(LONG) == "caller's"
-    assert variable.get() == "caller's"
-
-
-async def test_code_that_asks_the_thread_for_its_event_loop_gets_one(brief: Pair) -> None:
-    async def inner() -> str:
-        await asyncio.sleep(0)
-        return "done"
-
-    def work() -> str:
-        return asyncio.get_event_loop().run_until_complete(inner())
-
-    assert [await brief.start(each).wait(LONG) for each in (work, lambda: asyncio.run(inner()), work)] == ["done"] * 3
-
-
 async def test_an_answer_that_takes_longer_comes_as_from_any_thread(early: Pair) -> None:
     go_on = threading.Event()
 
@@ -205,14 +108,6 @@ async def test_an_answer_that_takes_longer_comes_as_from_any_thread(early: Pair)
     go_on.set()
     assert await waiter == "handler-brief"
     await returned
-
-
-async def test_past_the_time_limit_the_caller_goes_on_and_learns_later_of_the_return(early: Pair) -> None:
-    go_on = threading.Event()
-    call = early.start(lambda: go_on.wait(LONG))
-    assert await call.wait(0) is None
-    go_on.set()
-    await call.wait_returned()
 
 
 async def test_a_call_that_finds_the_thread_busy_waits_for_no_handler(early: Pair) -> None:
@@ -290,21 +185,6 @@ async def test_without_a_pipe_or_a_thread_the_call_is_refused_and_the_next_one_b
     assert there(brief.start(lambda: "begun").wait(LONG)) == "begun"
 
 
-async def test_an_idle_thread_keeps_nothing_of_the_last_call(brief: Pair) -> None:
-    class Event:
-        pass
-
-    event = Event()
-    gone = threading.Event()
-    reference = weakref.ref(event, lambda _: gone.set())
-    holder = [event]
-    del event
-    await brief.start(functools.partial(id, holder.pop())).wait(LONG)
-    gc.collect()
-    assert gone.wait(5)  # the thread may still be on its way back to rest
-    assert reference() is None
-
-
 def test_several_loops_share_the_thread_and_each_gets_its_own_answers(brief: Pair) -> None:
     brief.thread.back_at_once = True  # some answers are there by then, some are not
     answers: dict[int, list[int | None]] = {}
@@ -321,31 +201,3 @@ def test_several_loops_share_the_thread_and_each_gets_its_own_answers(brief: Pai
     for driver in drivers:
         driver.join(LONG)
     assert answers == {number: [number * 1000 + each for each in range(300)] for number in range(4)}
-
-
-def test_a_thread_that_returns_after_its_loop_was_closed_does_no_harm(early: Pair) -> None:
-    go_on = threading.Event()
-
-    async def give_up() -> None:
-        assert await early.start(lambda: go_on.wait(LONG)).wait(0) is None
-
-    async def again() -> str | None:
-        early.thread._to_skip = 0
-        return await early.start(lambda: "again").wait(LONG)
-
-    asyncio.run(give_up())
-    go_on.set()
-    assert asyncio.run(again()) == "again"
-
-
-def test_the_process_ends_although_a_handler_never_returns() -> None:
-    program = """
-import asyncio, threading
-from handlers.brief_thread import BriefThread
-async def main():
-    assert await BriefThread().start(threading.Event().wait).wait(0) is None
-asyncio.run(main())
-print("ended")
-"""
-    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=LONG)
-    assert done.stdout == "ended\n"

@@ -1,4 +1,4 @@
-"""The threads of plain handlers. Order is controlled by events; nothing sleeps."""
+"""The threads of plain handlers: what all of them do, and how those of the pool come and go. Nothing sleeps."""
 
 import asyncio
 import contextvars
@@ -8,11 +8,13 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol
 
 import pytest
 
-from handlers.threads import HandlerThreads, WorkRaised
+from handlers.threads import HandlerThreads, Threads, WorkRaised
+from tests.fakes.brief_threads import Pair
 
 LONG = 60.0
 
@@ -24,8 +26,34 @@ def threads() -> Iterator[HandlerThreads]:
     made.close()
 
 
-async def test_the_answer_comes_back(threads: HandlerThreads) -> None:
-    assert await threads.start(lambda: "answer").wait(LONG) == "answer"
+class Kind(Threads, Protocol):
+    def close(self) -> None: ...
+
+
+KINDS: Final[dict[str, Callable[[], Kind]]] = {
+    "pool": HandlerThreads,
+    "loop back early": lambda: Pair(back_at_once=True),
+    "loop back late": lambda: Pair(back_at_once=False),
+}
+"""The thread for brief handlers: whether its loop comes back before or after an answer."""
+
+
+@pytest.fixture(params=KINDS)
+def every_kind(request: pytest.FixtureRequest) -> Iterator[Kind]:
+    made = KINDS[request.param]()
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["pool", "loop back early"])
+def long_work(request: pytest.FixtureRequest) -> Iterator[Kind]:
+    made = KINDS[request.param]()
+    yield made
+    made.close()
+
+
+async def test_the_answer_comes_back(every_kind: Kind) -> None:
+    assert await every_kind.start(lambda: "answer").wait(LONG) == "answer"
 
 
 async def test_calls_one_after_the_other_use_one_daemon_thread(threads: HandlerThreads) -> None:
@@ -62,7 +90,7 @@ async def test_a_call_for_which_there_can_be_no_thread_is_refused_and_never_begi
     assert begun == ["a", "b"]
 
 
-async def test_the_work_sees_a_copy_of_the_context_variables(threads: HandlerThreads) -> None:
+async def test_the_work_sees_a_copy_of_the_context_variables(every_kind: Kind) -> None:
     variable = contextvars.ContextVar("variable", default="unset")
     variable.set("caller's")
 
@@ -71,30 +99,28 @@ async def test_the_work_sees_a_copy_of_the_context_variables(threads: HandlerThr
         variable.set("thread's")
         return seen
 
-    assert await threads.start(work).wait(LONG) == "caller's"
+    assert await every_kind.start(work).wait(LONG) == "caller's"
     assert variable.get() == "caller's"
 
 
 @pytest.mark.parametrize(
     "error", [ValueError("x"), SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError(), StopIteration(1)]
 )
-async def test_whatever_the_work_raises_is_handed_over_and_the_thread_lives_on(
-    threads: HandlerThreads, error: BaseException
-) -> None:
+async def test_whatever_the_work_raises_is_handed_over_and_the_thread_lives_on(every_kind: Kind, error: BaseException) -> None:
     def work() -> None:
         raise error
 
     with pytest.raises(WorkRaised) as caught:
-        await threads.start(work).wait(LONG)
+        await every_kind.start(work).wait(LONG)
     assert caught.value.__cause__ is error
     error.__traceback__ = None
-    assert await threads.start(lambda: "alive").wait(LONG) == "alive"
+    assert await every_kind.start(lambda: "alive").wait(LONG) == "alive"
 
 
-async def test_past_the_time_limit_the_caller_goes_on_and_learns_later_of_the_return(threads: HandlerThreads) -> None:
+async def test_past_the_time_limit_the_caller_goes_on_and_learns_later_of_the_return(long_work: Kind) -> None:
     go_on, complaints = threading.Event(), []
     asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
-    call = threads.start(lambda: go_on.wait(LONG))
+    call = long_work.start(lambda: go_on.wait(LONG))
     assert await call.wait(0) is None
     waiters = [asyncio.create_task(call.wait_returned()) for _ in range(3)]
     await asyncio.sleep(0)
@@ -107,9 +133,9 @@ async def test_past_the_time_limit_the_caller_goes_on_and_learns_later_of_the_re
     assert complaints == []  # the late answer is thrown away quietly
 
 
-async def test_on_cancellation_the_caller_ends_at_once_and_the_thread_goes_on(threads: HandlerThreads) -> None:
+async def test_on_cancellation_the_caller_ends_at_once_and_the_thread_goes_on(long_work: Kind) -> None:
     go_on = threading.Event()
-    call = threads.start(lambda: go_on.wait(LONG))
+    call = long_work.start(lambda: go_on.wait(LONG))
     caller = asyncio.create_task(call.wait(LONG))
     await asyncio.sleep(0)
     caller.cancel()
@@ -119,16 +145,16 @@ async def test_on_cancellation_the_caller_ends_at_once_and_the_thread_goes_on(th
     await call.wait_returned()
 
 
-def test_a_thread_that_returns_after_its_loop_was_closed_does_no_harm(threads: HandlerThreads) -> None:
+def test_a_thread_that_returns_after_its_loop_was_closed_does_no_harm(long_work: Kind) -> None:
     go_on, used = threading.Event(), []
 
     async def give_up() -> None:
-        used.append(await threads.start(threading.current_thread).wait(LONG))
-        assert await threads.start(lambda: go_on.wait(LONG)).wait(0) is None
+        used.append(await long_work.start(threading.current_thread).wait(LONG))
+        assert await long_work.start(lambda: go_on.wait(LONG)).wait(0) is None
 
     asyncio.run(give_up())
     go_on.set()
-    threads.close()
+    long_work.close()
     assert used[0] is not None
     used[0].join(LONG)
     assert not used[0].is_alive()
@@ -166,7 +192,7 @@ async def test_close_ends_idle_threads_at_once_and_busy_ones_when_they_return(th
     assert not ended.is_alive()
 
 
-async def test_an_idle_thread_keeps_nothing_of_the_last_call(threads: HandlerThreads) -> None:
+async def test_an_idle_thread_keeps_nothing_of_the_last_call(every_kind: Kind) -> None:
     class Event:
         pass
 
@@ -176,13 +202,13 @@ async def test_an_idle_thread_keeps_nothing_of_the_last_call(threads: HandlerThr
     holder = [event]
     del event
 
-    await threads.start(functools.partial(id, holder.pop())).wait(LONG)
+    await every_kind.start(functools.partial(id, holder.pop())).wait(LONG)
     gc.collect()
     assert gone.wait(5)  # the thread may still be on its way back to rest
     assert reference() is None
 
 
-async def test_code_that_asks_the_thread_for_its_event_loop_gets_one(threads: HandlerThreads) -> None:
+async def test_code_that_asks_the_thread_for_its_event_loop_gets_one(every_kind: Kind) -> None:
     """What `asyncio.get_event_loop().run_until_complete(...)` does in Lambda, whatever the handler before it did."""
 
     async def inner() -> str:
@@ -204,16 +230,18 @@ async def test_code_that_asks_the_thread_for_its_event_loop_gets_one(threads: Ha
             loop.close()
 
     work = (with_get_event_loop, with_run, with_get_event_loop, closing, with_get_event_loop, closing)
-    answers = [await threads.start(each).wait(LONG) for each in work]
+    answers = [await every_kind.start(each).wait(LONG) for each in work]
     assert answers == ["donedone", "done", "donedone", "done", "donedone", "done"]
 
 
-def test_the_process_ends_although_a_handler_never_returns() -> None:
-    program = """
+@pytest.mark.parametrize("threads", ["SHARED", "BriefThread()"])
+def test_the_process_ends_although_a_handler_never_returns(threads: str) -> None:
+    program = f"""
 import asyncio, threading
+from handlers.brief_thread import BriefThread
 from handlers.threads import SHARED
 async def main():
-    assert await SHARED.start(threading.Event().wait).wait(0) is None
+    assert await {threads}.start(threading.Event().wait).wait(0) is None
 asyncio.run(main())
 print("ended")
 """
