@@ -1,9 +1,9 @@
 """A thread for handlers that may be brief: who is done when the loop can go on need not tell it so.
 
 The thread is woken while the interpreter is free, and on one core it runs at once: the loop comes back when the handler is done,
-or waits for something else, in which case it is left to itself. A brief one takes two changes between threads instead of six, and
-what came with a page of records into the processor's caches is still there when it begins. With cores to spare the loop is back
-too early; then, and where handlers are not brief, hardly a call comes this way any more.
+or lets go of the interpreter itself, as in each write or read, and is then left alone. A brief one takes two changes between
+threads instead of six, and what came with a page of records into the processor's caches is still there when it begins. With cores
+to spare the loop is back too early; then, and where handlers are not brief, hardly a call comes this way any more.
 """
 
 import os
